@@ -7,6 +7,14 @@ export abstract class AiError extends Error {
   }
 }
 
+/** There is nothing to analyse. */
+export class EmptyContentError extends AiError {
+  readonly code = 'content_empty';
+  constructor() {
+    super('The content is empty; there is nothing to analyse.');
+  }
+}
+
 /** The provider named in the request is not one that this instance can use. */
 export class ProviderUnavailableError extends AiError {
   readonly code = 'provider_unavailable';

@@ -69,6 +69,8 @@ export class CacheDirectoryLockedError extends CacheError {
     readonly directory: string,
     readonly pid: number,
   ) {
-    super(`The cache directory ${directory} is in use by process ${pid}; give each instance its own CACHE_DIR.`);
+    super(
+      `The cache directory ${directory} is in use by process ${pid}; give each instance its own CACHE_DIR.`,
+    );
   }
 }

@@ -21,13 +21,15 @@ export interface StorageStats {
   readonly evictions: number;
   /** Stored bytes that could not be read back (damaged, foreign, wrong key); each was served as a miss. */
   readonly corrupt: number;
+  /** Calls that a storage could not serve and another one did. */
+  readonly faults?: number;
   /** The storages that this one is made of. */
   readonly parts?: readonly StorageStats[];
 }
 
 /**
  * The contract of every storage, and its injection token. Keys are any strings; values anything that
- * `value-codec.ts` can carry. A storage never returns an expired entry, never the caller's own object, and never
+ * `value-encoding.ts` can carry. A storage never returns an expired entry, never the caller's own object, and never
  * throws for bytes that it cannot read: those are a counted miss.
  *
  * All namespaces of one storage share its bounds and connection, and never see each other's keys.

@@ -1,0 +1,116 @@
+import type { AnalysisResult, AnalysisType, ProviderName } from './analysis.js';
+import { PROVIDER_NAMES } from './analysis.js';
+import type { AnalysisRequest } from './analysis-key.js';
+import { analysisKey, analysisKeysOfFile } from './analysis-key.js';
+import type { Factory, GetOrSetOptions, Resolution } from '../cache/cache.js';
+import { Cache } from '../cache/cache.js';
+import type { CacheStorage, StoredEntry } from '../cache/storage/cache-storage.js';
+import type { ProviderUsage } from './providers/ai-provider.js';
+
+/** An answer as it is stored and as clients get it. */
+export interface Analysis<T extends AnalysisType = AnalysisType> {
+  readonly fileHash: string;
+  readonly type: T;
+  readonly provider: ProviderName;
+  readonly model: string;
+  readonly promptVersion: string;
+  readonly result: AnalysisResult<T>;
+  readonly usage: ProviderUsage;
+  /** ISO 8601. */
+  readonly createdAt: string;
+  /** What the computation took. */
+  readonly durationMs: number;
+  /** Its cache key. */
+  readonly key: string;
+}
+
+export interface AnalysisCacheOptions {
+  /** How long an answer of a type is fresh, in milliseconds. Default: the cache's own. */
+  readonly ttlMs?: Partial<Readonly<Record<AnalysisType, number>>>;
+}
+
+export type AnalysisCacheCounts = Readonly<Record<'hits' | 'computed' | 'collapsed' | 'failed', number>>;
+
+/** What of a call is the caller's to say; key, TTL and tags are the manager's. */
+export type AnalysisCachePolicy = Pick<GetOrSetOptions, 'mode' | 'accept' | 'signal'>;
+
+/** Everything that analyses know of caching: the key, the TTL by type, the tags, the statistics. */
+export class AnalysisCacheManager {
+  private readonly counts: Record<AnalysisType, Record<keyof AnalysisCacheCounts, number>> = {
+    deobfuscate: noCounts(),
+    vulnerabilities: noCounts(),
+  };
+
+  constructor(
+    private readonly cache: Cache,
+    private readonly options: AnalysisCacheOptions = {},
+  ) {}
+
+  /** A manager of its own over any storage. */
+  static over(storage: CacheStorage, options?: AnalysisCacheOptions): AnalysisCacheManager {
+    return new AnalysisCacheManager(new Cache({ storage }), options);
+  }
+
+  keyOf(request: AnalysisRequest): string {
+    return analysisKey(request);
+  }
+
+  /** The stored answer, or the computed one; undefined only for `mode: 'cached'` where nothing is stored. */
+  async resolve<T extends AnalysisType>(
+    request: AnalysisRequest & { readonly type: T },
+    key: string,
+    compute: Factory<Analysis<T>>,
+    policy: AnalysisCachePolicy = {},
+  ): Promise<Resolution<Analysis<T>> | undefined> {
+    const { type } = request;
+    const ttlMs = this.options.ttlMs?.[type];
+    try {
+      const resolution = await this.cache.resolve(key, compute, {
+        ...policy,
+        ...(ttlMs === undefined ? {} : { ttlMs }),
+        tags: tagsOf,
+      });
+      if (resolution !== undefined) this.counts[type][COUNT_OF[resolution.kind]] += 1;
+      return resolution;
+    } catch (error) {
+      this.counts[type].failed += 1;
+      throw error;
+    }
+  }
+
+  /** Every stored analysis of a file. */
+  async findByFile(tenant: string, fileHash: string): Promise<StoredEntry<Analysis>[]> {
+    const found = await this.cache.inspect<Analysis>(analysisKeysOfFile(tenant, fileHash, PROVIDER_NAMES));
+    return found.filter((stored) => stored !== undefined);
+  }
+
+  /** Removes every stored analysis of a file; how many there were. */
+  async deleteByFile(tenant: string, fileHash: string): Promise<number> {
+    const keys = analysisKeysOfFile(tenant, fileHash, PROVIDER_NAMES);
+    const removed = await Promise.all(keys.map((key) => this.cache.delete(key)));
+    return removed.filter(Boolean).length;
+  }
+
+  stats(): Readonly<Record<AnalysisType, AnalysisCacheCounts>> {
+    return structuredClone(this.counts);
+  }
+}
+
+const COUNT_OF = { hit: 'hits', computed: 'computed', collapsed: 'collapsed' } as const satisfies Record<
+  Resolution<unknown>['kind'],
+  keyof AnalysisCacheCounts
+>;
+
+function tagsOf({ fileHash, type, provider, model, promptVersion }: Analysis): string[] {
+  return [
+    `file:${fileHash}`,
+    `type:${type}`,
+    `provider:${provider}`,
+    `model:${model}`,
+    `prompt:${promptVersion}`,
+  ];
+}
+
+function noCounts(): Record<keyof AnalysisCacheCounts, number> {
+  return { hits: 0, computed: 0, collapsed: 0, failed: 0 };
+}

@@ -1,0 +1,155 @@
+import { existsSync, realpathSync } from 'node:fs';
+import { dirname, join, resolve, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { z } from 'zod';
+import { AnalysisCrashedError, AnalysisTimeoutError, ContentTooLargeError } from '../../ai.errors.js';
+import {
+  deobfuscationResultSchema,
+  vulnerabilitiesResultSchema,
+  type AnalysisResult,
+  type AnalysisResults,
+  type AnalysisType,
+} from '../../analysis.js';
+import type { AiProvider, ProviderAnswer, ProviderHealth, ProviderRequest } from '../ai-provider.js';
+import type { LocalJob } from './analyze.js';
+import { ProcessPool, type PoolEvent } from './process-pool.js';
+
+/** Rises with every change that can change an answer; part of an answer's provenance. */
+export const ANALYSER_VERSION = '1';
+
+/** The largest content that any of the analyses reads. */
+export const MAX_CONTENT_BYTES = 1024 * 1024;
+
+export interface LocalProviderOptions {
+  /** Files analysed at once, each in a process of its own. */
+  readonly processes: number;
+  /** For one file in all, its second attempt included; waiting in the queue does not count. */
+  readonly timeoutMs: number;
+  /** Files that may wait. */
+  readonly queueLimit: number;
+  /** Larger content is refused. At most, and by default, 1 MiB. */
+  readonly maxBytes?: number;
+  /** The compiled `child.js`. Default: the one beside this file. */
+  readonly childPath?: string;
+  readonly log?: (event: PoolEvent) => void;
+}
+
+const MAX_HEAP_MB = 512;
+/** The first attempt gets this share of the time, so that there is some left for one without evaluation. */
+const FIRST_ATTEMPT_SHARE = 0.75;
+
+/** The embedded analysers, in processes of their own: no key, no network, and nothing that an input can break. */
+export class LocalProvider implements AiProvider {
+  readonly name = 'local';
+  readonly model = `athena-local/${ANALYSER_VERSION}`;
+  readonly #pool: ProcessPool<LocalJob>;
+  readonly #timeoutMs: number;
+  readonly #maxBytes: number;
+
+  constructor(options: LocalProviderOptions) {
+    const childPath = options.childPath ?? fileURLToPath(new URL('child.js', import.meta.url));
+    this.#timeoutMs = options.timeoutMs;
+    this.#maxBytes = Math.min(options.maxBytes ?? MAX_CONTENT_BYTES, MAX_CONTENT_BYTES);
+    this.#pool = new ProcessPool({
+      name: this.name,
+      modulePath: childPath,
+      readablePaths: programPaths(childPath),
+      maxHeapMb: MAX_HEAP_MB,
+      processes: options.processes,
+      timeoutMs: options.timeoutMs,
+      queueLimit: options.queueLimit,
+      ...(options.log === undefined ? {} : { log: options.log }),
+    });
+  }
+
+  /** Starts the processes ahead of the first request. */
+  start(): void {
+    this.#pool.start();
+  }
+
+  async analyze<T extends AnalysisType>(
+    request: ProviderRequest<T>,
+    signal: AbortSignal,
+  ): Promise<ProviderAnswer<T>> {
+    const { content, type, language } = request;
+    if (content.byteLength > this.#maxBytes)
+      throw new ContentTooLargeError(content.byteLength, this.#maxBytes);
+    const job: LocalJob = {
+      type,
+      contentBase64: Buffer.from(content.buffer, content.byteOffset, content.byteLength).toString('base64'),
+      ...(language === undefined ? {} : { language }),
+    };
+    return { result: await this.#analyze(type, job, signal), usage: { inputTokens: 0, outputTokens: 0 } };
+  }
+
+  health(): ProviderHealth {
+    const { startable, queued, queueLimit, ...counts } = this.#pool.stats();
+    const full = queueLimit > 0 && queued >= queueLimit;
+    const state = startable ? (full ? 'degraded' : 'up') : 'down';
+    return { state, details: { ...counts, queued, queueLimit } };
+  }
+
+  /** Lets what runs finish within its time. */
+  async close(): Promise<void> {
+    await this.#pool.close();
+  }
+
+  /** What hung or died gets a second attempt without evaluation, in the time that the first has left over. */
+  async #analyze<T extends AnalysisType>(
+    type: T,
+    job: LocalJob,
+    signal: AbortSignal,
+  ): Promise<AnalysisResult<T>> {
+    const parse = (value: unknown): AnalysisResult<T> => parseResult(type, value);
+    let deadlineMs = 0;
+    const onStart = (): void => {
+      deadlineMs = Date.now() + this.#timeoutMs;
+    };
+    try {
+      const timeoutMs = Math.ceil(this.#timeoutMs * FIRST_ATTEMPT_SHARE);
+      return await this.#pool.run(job, { parse, signal, timeoutMs, onStart });
+    } catch (error) {
+      const evaluationStopped = reasonToRetry(error);
+      if (evaluationStopped === undefined) throw error;
+      const timeoutMs = Math.max(1, deadlineMs - Date.now());
+      return await this.#pool
+        .run({ ...job, evaluationStopped }, { parse, signal, timeoutMs, urgent: true })
+        .catch((retryError: unknown) => {
+          // The time that the caller knows of is that of both attempts.
+          if (!(retryError instanceof AnalysisTimeoutError)) throw retryError;
+          throw new AnalysisTimeoutError(this.name, this.#timeoutMs);
+        });
+    }
+  }
+}
+
+function reasonToRetry(error: unknown): string | undefined {
+  if (error instanceof AnalysisTimeoutError) return `it had not finished after ${error.timeoutMs} ms`;
+  if (error instanceof AnalysisCrashedError) return `it ended the process (${error.reason})`;
+  return undefined;
+}
+
+function parseResult<T extends AnalysisType>(type: T, value: unknown): AnalysisResult<T> {
+  const schemas: { readonly [K in AnalysisType]: z.ZodType<AnalysisResults[K]> } = {
+    deobfuscate: deobfuscationResultSchema,
+    vulnerabilities: vulnerabilitiesResultSchema,
+  };
+  return schemas[type].parse(value);
+}
+
+/**
+ * What the child's program consists of: its own tree, the packages, and one file that the isolate's loader looks
+ * at. Not the folder above them: configuration and cached values lie there.
+ */
+function programPaths(childPath: string): string[] {
+  const treeDepth = ['ai', 'providers', 'local'].length;
+  const tree = resolve(dirname(realpathSync(childPath)), ...Array.from({ length: treeDepth }, () => '..'));
+  const root = dirname(tree);
+  const packages = join(root, 'node_modules');
+  const folders = [tree, packages, ...(existsSync(packages) ? [realpathSync(packages)] : [])];
+  return [
+    ...new Set(folders.map((folder) => join(folder, sep))),
+    join(root, 'package.json'),
+    '/etc/alpine-release',
+  ];
+}

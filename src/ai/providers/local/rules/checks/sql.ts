@@ -1,0 +1,49 @@
+import { definition, HOLE, skeleton } from '../constants.js';
+import { confidenceIn, provenance, severityFor, type Rule } from '../rule.js';
+import { SQL_METHODS, SQL_RECEIVER, SURE_SQL_METHODS } from '../sinks.js';
+import { children, objectProperty, type NodePath } from '../syntax.js';
+import { threat } from '../trace.js';
+
+const SQL_TEXT =
+  /\b(?:select\b[^;]*\bfrom|insert\s+into|replace\s+into|update\s+\S+\s+set|delete\s+from|drop\s+(?:table|database|index|schema|user)|create\s+(?:table|database|user|index|schema)|alter\s+table|truncate|union\s+(?:all\s+)?select|merge\s+into|where\s|order\s+by|call\s+\w+|exec\s+\w+|grant\s|select\s)/i;
+const SQL_CONDITION = /(?:=|<|>|\blike\b|\bin\b|\bis\b)\s*\(?['"%]?\u0000/i;
+/** Parameters that name a part of the schema are the program's own wherever nothing says otherwise. */
+const SCHEMA_NAME =
+  /(?:^|\.)\w*(?:table|schema|column|columns|cols|field|fields|database|placeholders?|marks|where|clause|clauses|conditions?|order|sql|query|queries|statement|set|values|keyspace|view|index|prefix|savepoint|suffix|names?List)\w*$/i;
+
+/** SQL put together from text. */
+export const sqlInjection: Rule = (context) => {
+  const { names, taint } = context;
+  const check = (call: NodePath): void => {
+    const method = names.method(call);
+    if (!SQL_METHODS.test(method)) {
+      return;
+    }
+    const [first] = children(call, 'arguments');
+    if (!first) {
+      return;
+    }
+    const options = definition(first);
+    const statement = objectProperty(options, 'sql') ?? objectProperty(options, 'text') ?? first;
+    const found = threat(taint.of(statement), 'sql');
+    if (!found || found.channel === 'browser') {
+      return;
+    }
+    const text = skeleton(statement).replaceAll(HOLE + HOLE, HOLE);
+    const isSql = SQL_TEXT.test(text) || (/^(?:where|andWhere|orWhere|literal)/.test(method) && SQL_CONDITION.test(text));
+    const isDatabase = SURE_SQL_METHODS.test(method) && SQL_RECEIVER.test(names.receiverWords(call));
+    // A whole statement that a parameter hands on says nothing; one that a client writes does.
+    const isWhole = !found.composed;
+    const isReal = found.level === 'remote' || found.level === 'local' ? isSql || isDatabase : isSql && !isWhole;
+    const origin = found.origin.replace(/^parameter /, '');
+    if (!isReal || (found.level === 'dynamic' && SCHEMA_NAME.test(origin))) {
+      return;
+    }
+    context.report('sqlInjection', call, {
+      severity: severityFor('high', found),
+      confidence: confidenceIn(found),
+      detail: provenance(found),
+    });
+  };
+  return { CallExpression: check, OptionalCallExpression: check, NewExpression: check };
+};

@@ -1,0 +1,62 @@
+/** Every way in which a request can be wrong before there is anything to analyse. */
+export abstract class RequestError extends Error {
+  abstract readonly code: string;
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+  }
+}
+
+export interface FieldFault {
+  /** Path of the field in the request, e.g. `type`. */
+  readonly field: string;
+  readonly message: string;
+}
+
+/** Fields are missing, unknown or out of range; all of them are listed. */
+export class InvalidRequestError extends RequestError {
+  readonly code = 'invalid_request';
+  constructor(readonly faults: readonly FieldFault[]) {
+    super(faults.map(({ field, message }) => `${field}: ${message}`).join('; '));
+  }
+}
+
+/** `encoding` is base64 and `content` is not. */
+export class InvalidBase64Error extends RequestError {
+  readonly code = 'invalid_base64';
+  constructor() {
+    super('content: not valid base64 (RFC 4648, with or without padding, standard or URL alphabet).');
+  }
+}
+
+/** The body is neither JSON nor multipart. */
+export class UnsupportedMediaTypeError extends RequestError {
+  readonly code = 'unsupported_media_type';
+  constructor(readonly received: string | undefined) {
+    super(`Send application/json or multipart/form-data; got ${received ?? 'no Content-Type'}.`);
+  }
+}
+
+/** The hash in the path is not the SHA-256 of anything. */
+export class InvalidFileHashError extends RequestError {
+  readonly code = 'invalid_file_hash';
+  constructor() {
+    super('The file hash is a SHA-256 in 64 hexadecimal digits.');
+  }
+}
+
+/** Nothing is stored for this file, or nothing that this tenant may see. */
+export class AnalysisNotFoundError extends RequestError {
+  readonly code = 'analysis_not_found';
+  constructor(readonly fileHash: string) {
+    super(`No analysis of ${fileHash} is stored.`);
+  }
+}
+
+/** `only-if-cached`, and it is not. */
+export class NotCachedError extends RequestError {
+  readonly code = 'not_cached';
+  constructor() {
+    super('No stored analysis satisfies the request, and only-if-cached forbids to compute one.');
+  }
+}

@@ -1,0 +1,63 @@
+import { z } from 'zod';
+import type { AnalysisType, ProviderName } from '../ai/analysis.js';
+import { ANALYSIS_TYPES, PROVIDER_NAMES } from '../ai/analysis.js';
+import type { FieldFault } from './analysis.errors.js';
+import { InvalidBase64Error, InvalidRequestError } from './analysis.errors.js';
+
+const listed = (names: readonly string[]): string => `must be one of ${names.join(', ')}`;
+
+/** The fields that both bodies have, JSON and multipart. */
+const commonFields = {
+  type: z.enum(ANALYSIS_TYPES, listed(ANALYSIS_TYPES)),
+  filename: z.string('must be a string').max(255, 'must have at most 255 characters').optional(),
+  provider: z.enum(PROVIDER_NAMES, listed(PROVIDER_NAMES)).optional(),
+};
+
+export const analysisBodySchema = z.strictObject({
+  ...commonFields,
+  content: z
+    .string('must be a string')
+    .refine((text) => text.isWellFormed(), 'has lone surrogates, which UTF-8 cannot carry; send base64'),
+  encoding: z.enum(['utf-8', 'base64'], 'must be utf-8 or base64').default('utf-8'),
+});
+
+export const analysisFieldsSchema = z.strictObject(commonFields);
+
+/** A request as the rest of the application takes it: what was sent, decoded. */
+export interface AnalysisInput {
+  readonly type: AnalysisType;
+  readonly content: Uint8Array;
+  readonly filename?: string | undefined;
+  readonly provider?: ProviderName | undefined;
+}
+
+/** @throws InvalidRequestError with every fault */
+export function validate<T>(schema: z.ZodType<T>, value: unknown): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  throw new InvalidRequestError(result.error.issues.flatMap(faultsOf));
+}
+
+function faultsOf(issue: z.core.$ZodIssue): FieldFault[] {
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys
+      .slice(0, 10)
+      .map((key) => ({ field: key.slice(0, 100), message: 'is not a field of this request' }));
+  }
+  const field = issue.path.map(String).join('.') || 'body';
+  return [{ field, message: issue.path.length === 0 ? 'must be an object' : issue.message }];
+}
+
+/** @throws InvalidRequestError, InvalidBase64Error */
+export function inputFromJson(body: unknown): AnalysisInput {
+  const { content, encoding, ...fields } = validate(analysisBodySchema, body);
+  return { ...fields, content: encoding === 'base64' ? decodeBase64(content) : Buffer.from(content, 'utf8') };
+}
+
+/** `Buffer.from` skips what is not base64; a file must not change silently on its way in. */
+function decodeBase64(text: string): Buffer {
+  const digits = text.replace(/[\r\n\t ]/g, '').replace(/={1,2}$/, '');
+  if (!/^(?:[A-Za-z0-9+/]*|[A-Za-z0-9_-]*)$/.test(digits) || digits.length % 4 === 1)
+    throw new InvalidBase64Error();
+  return Buffer.from(digits, 'base64');
+}

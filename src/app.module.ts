@@ -1,0 +1,81 @@
+import { Module } from '@nestjs/common';
+import { ConfigService } from '@nestjs/config';
+import { APP_FILTER } from '@nestjs/core';
+import { LoggerModule } from 'nestjs-pino';
+import { AdminModule } from './admin/admin.module.js';
+import { AiModule } from './ai/ai.module.js';
+import type { AiModuleOptions } from './ai/ai.module.js';
+import { AnalysisModule } from './analysis/analysis.module.js';
+import { AuthModule } from './auth/auth.module.js';
+import { CacheModule } from './cache/cache.module.js';
+import type { CacheModuleOptions } from './cache/cache.options.js';
+import { configModule, environmentOf } from './config/config.module.js';
+import { isLoopback } from './config/environment.js';
+import { redisSettings } from './config/redis-settings.js';
+import { HealthModule } from './health/health.module.js';
+import { ProblemFilter } from './problem.filter.js';
+import { loggingParams } from './telemetry/logging.js';
+
+/** The composition root: the only file that knows every module, and how each is configured. */
+@Module({
+  imports: [
+    configModule,
+    LoggerModule.forRootAsync({
+      inject: [ConfigService],
+      useFactory: (config: ConfigService) => {
+        const { LOG_LEVEL, LOG_FORMAT } = environmentOf(config);
+        return loggingParams({
+          level: LOG_LEVEL,
+          format: LOG_FORMAT ?? (process.stdout.isTTY ? 'pretty' : 'json'),
+        });
+      },
+    }),
+    AuthModule.forRootAsync({
+      inject: [ConfigService],
+      useFactory: (config: ConfigService) => {
+        const { ATHENA_API_KEYS, ATHENA_ADMIN_KEYS, HOST } = environmentOf(config);
+        return { apiKeys: ATHENA_API_KEYS, adminKeys: ATHENA_ADMIN_KEYS, loopbackOnly: isLoopback(HOST) };
+      },
+    }),
+    CacheModule.forRootAsync({ isGlobal: true, inject: [ConfigService], useFactory: cacheOptions }),
+    AiModule.forRootAsync({ isGlobal: true, inject: [ConfigService], useFactory: aiOptions }),
+    AnalysisModule,
+    AdminModule,
+    HealthModule,
+  ],
+  providers: [{ provide: APP_FILTER, useClass: ProblemFilter }],
+})
+export class AppModule {}
+
+function cacheOptions(config: ConfigService): CacheModuleOptions {
+  const environment = environmentOf(config);
+  return {
+    local: environment.CACHE_LOCAL,
+    directory: environment.CACHE_DIR,
+    memoryMaxBytes: environment.CACHE_MEMORY_MAX_BYTES,
+    diskMaxBytes: environment.CACHE_DISK_MAX_BYTES,
+    ttlMs: environment.CACHE_TTL_MS,
+    compressionMinBytes: environment.CACHE_COMPRESSION_MIN_BYTES,
+    encryptionKeys: environment.CACHE_ENCRYPTION_KEYS,
+    redis: redisSettings(environment),
+  };
+}
+
+function aiOptions(config: ConfigService): AiModuleOptions {
+  const environment = environmentOf(config);
+  const ttlMs = environment.CACHE_TTL_MS;
+  return {
+    providers: environment.AI_PROVIDERS,
+    timeoutMs: environment.AI_TIMEOUT_MS,
+    maxFileBytes: environment.MAX_FILE_BYTES,
+    ttlMs: {
+      deobfuscate: environment.CACHE_TTL_DEOBFUSCATE_MS ?? ttlMs,
+      vulnerabilities: environment.CACHE_TTL_VULNERABILITIES_MS ?? ttlMs,
+    },
+    local: {
+      processes: environment.LOCAL_PROCESSES,
+      timeoutMs: environment.LOCAL_TIMEOUT_MS,
+      queueLimit: environment.LOCAL_QUEUE,
+    },
+  };
+}

@@ -1,0 +1,319 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { StorageUnavailableError } from '../cache.errors.js';
+import type { RedisSettings } from './client.js';
+import { RedisConnection } from './connection.js';
+import type { Diagnosis } from './diagnosis.js';
+import { diagnose, evictionMeaning } from './diagnosis.js';
+
+const PINGS = 200;
+/** Short enough to wait for, long enough to tell an expiry in milliseconds from one in seconds. */
+const EXPIRY_MS = 300;
+/** Redis looks for expired keys on every access, so a key is gone within a round trip of its time. */
+const EXPIRY_TOLERANCE_MS = 500;
+/** Nothing of the examination outlives this, even if it is killed in the middle. */
+const LEFTOVER_EXPIRY_MS = 10_000;
+/** Beside the time-outs of connecting and of the handshake, for their timers to fire. */
+const SLACK_MS = 500;
+/** Entries expire at an absolute time of the instance's clock. */
+const CLOCK_DIFFERENCE_NOTED_MS = 1000;
+const PXAT_SINCE = [6, 2] as const;
+
+export type Step = { readonly name: string; readonly ms: number } & (
+  | { readonly ok: true; readonly detail: string }
+  | ({ readonly ok: false; readonly reply: string } & Diagnosis)
+);
+
+export interface ServerFacts {
+  readonly version: string;
+  readonly mode: string;
+  readonly role: string;
+  readonly usedMemoryBytes: number;
+  /** 0: no limit. */
+  readonly maxMemoryBytes: number;
+  readonly evictionPolicy: string;
+  readonly evictionMeaning: string;
+  readonly evictedKeys: number;
+  /** `unknown` where the server does not let its configuration be read. */
+  readonly persistence: { readonly aof: string; readonly rdb: string };
+  /** Positive: the server's clock is ahead of this machine's. */
+  readonly clockAheadMs: number;
+}
+
+export interface Latency {
+  readonly pings: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly maxMs: number;
+}
+
+export interface Examination {
+  readonly ok: boolean;
+  /** `host:port`, without credentials. */
+  readonly address: string;
+  readonly tls: boolean;
+  readonly database: number;
+  readonly keyPrefix: string;
+  readonly steps: readonly Step[];
+  readonly server?: ServerFacts;
+  readonly latency?: Latency;
+  /** What works and should be looked at all the same. */
+  readonly notes: readonly string[];
+}
+
+/** Tries everything that Athena needs of Redis, over the connection that Athena itself uses; never throws. */
+export async function examineRedis(settings: RedisSettings): Promise<Examination> {
+  const failed = Promise.withResolvers<string>();
+  const connection = new RedisConnection(settings, {
+    onEvent: (event) => {
+      if (event.type === 'error') failed.resolve(event.message);
+    },
+  });
+  try {
+    const connected = await connect(connection, failed.promise);
+    const target = { address: connection.address, ...destination(settings), keyPrefix: settings.keyPrefix };
+    if (!connected.ok) return { ok: false, ...target, steps: [connected], notes: [] };
+    return { ...target, ...(await examine(connection, connected)) };
+  } finally {
+    await connection.close();
+  }
+}
+
+/** As `createRedisClient` understands the settings. */
+function destination({ url, tls, db }: RedisSettings): { tls: boolean; database: number } {
+  const parsed = url === undefined ? null : URL.parse(url);
+  if (parsed === null) return { tls, database: db };
+  return { tls: parsed.protocol === 'rediss:', database: Number(parsed.pathname.slice(1)) };
+}
+
+/** One attempt; an error ends it even where the client would go on, as with a database that does not exist. */
+async function connect(connection: RedisConnection, failed: Promise<string>): Promise<Step> {
+  const { connectTimeoutMs, commandTimeoutMs } = connection.settings;
+  const handshakeMs = Math.max(connectTimeoutMs, commandTimeoutMs * 2);
+  const begun = performance.now();
+  const settled = connection.settled(connectTimeoutMs + handshakeMs + SLACK_MS);
+  const error = await Promise.race([failed, settled.then(() => undefined)]);
+  const ms = elapsed(begun);
+  if (error === undefined && connection.available) {
+    return { name: 'connect', ok: true, ms, detail: 'the handshake is done' };
+  }
+  // By now every failure is an error, or a time-out: the client waits without a word only while Redis loads.
+  const reply = error ?? 'LOADING: connected, and not ready in time';
+  return { name: 'connect', ok: false, ms, reply, ...diagnose(reply, destination(connection.settings)) };
+}
+
+async function examine(
+  connection: RedisConnection,
+  connected: Step,
+): Promise<Pick<Examination, 'ok' | 'steps' | 'server' | 'latency' | 'notes'>> {
+  const key = `${connection.settings.keyPrefix}redis-check:${randomUUID()}`;
+  const steps = [connected];
+  const notes: string[] = [];
+  const attempt = async (name: string, work: () => Promise<string>): Promise<boolean> => {
+    const begun = performance.now();
+    try {
+      const detail = await work();
+      steps.push({ name, ok: true, ms: elapsed(begun), detail });
+      return true;
+    } catch (error) {
+      const reply = replyOf(error);
+      const explained =
+        error instanceof UnexpectedAnswerError ? error : diagnose(reply, destination(connection.settings));
+      const { problem, advice } = explained;
+      steps.push({ name, ok: false, ms: elapsed(begun), reply, problem, advice });
+      return false;
+    }
+  };
+
+  let server: ServerFacts | undefined;
+  let latency: Latency | undefined;
+  await attempt('inspect', async () => {
+    server = await inspect(connection);
+    return `Redis ${server.version}`;
+  });
+  // Where nothing can be written, the others would only repeat it.
+  if (await attempt('set', () => trySet(connection, key))) {
+    await attempt('get', () => tryGet(connection, key));
+    await attempt('delete', () => tryDelete(connection, key));
+    await attempt('expire', () => tryExpiry(connection, key));
+  }
+  await attempt('ping', async () => {
+    latency = await measureLatency(connection);
+    return `${PINGS} answered`;
+  });
+  if (server !== undefined) notes.push(...notesOnServer(server));
+  if (latency !== undefined && latency.p99Ms > connection.settings.commandTimeoutMs / 2) {
+    notes.push(
+      `p99 is near REDIS_COMMAND_TIMEOUT_MS (${connection.settings.commandTimeoutMs} ms): calls will time out under load.`,
+    );
+  }
+  return {
+    ok: steps.every(({ ok }) => ok),
+    steps,
+    notes,
+    ...(server === undefined ? {} : { server }),
+    ...(latency === undefined ? {} : { latency }),
+  };
+}
+
+async function inspect(connection: RedisConnection): Promise<ServerFacts> {
+  const info = infoFields(await connection.run((client) => client.info()));
+  const { serverMs, localMs } = await clocks(connection);
+  const policy = info.get('maxmemory_policy') ?? 'unknown';
+  const maxMemoryBytes = Number(info.get('maxmemory') ?? 0);
+  return {
+    version: info.get('redis_version') ?? 'unknown',
+    mode: info.get('redis_mode') ?? 'unknown',
+    role: info.get('role') ?? 'unknown',
+    usedMemoryBytes: Number(info.get('used_memory') ?? 0),
+    maxMemoryBytes,
+    evictionPolicy: policy,
+    evictionMeaning: evictionMeaning(policy, maxMemoryBytes),
+    evictedKeys: Number(info.get('evicted_keys') ?? 0),
+    persistence: {
+      aof:
+        info.get('aof_enabled') === '1' ? `on, fsync ${await configured(connection, 'appendfsync')}` : 'off',
+      rdb: await snapshots(connection),
+    },
+    clockAheadMs: Math.round(serverMs - localMs),
+  };
+}
+
+/** The server's time, and this machine's at the middle of the round trip. */
+async function clocks(connection: RedisConnection): Promise<{ serverMs: number; localMs: number }> {
+  const before = Date.now();
+  const [seconds, microseconds] = await connection.run((client) => client.time());
+  const serverMs = Number(seconds) * 1000 + Number(microseconds) / 1000;
+  return { serverMs, localMs: (before + Date.now()) / 2 };
+}
+
+async function snapshots(connection: RedisConnection): Promise<string> {
+  const points = await configured(connection, 'save');
+  if (points === 'unknown') return points;
+  return points === '' ? 'off' : `on (save ${points})`;
+}
+
+/** Managed servers, and careful ACLs, do not let CONFIG be read; nothing depends on it. */
+async function configured(connection: RedisConnection, name: string): Promise<string> {
+  try {
+    const reply = await connection.run((client) => client.config('GET', name));
+    const value = Array.isArray(reply) ? reply[1] : (reply as Record<string, unknown>)[name];
+    return typeof value === 'string' ? value : 'unknown';
+  } catch {
+    return 'unknown';
+  }
+}
+
+async function trySet(connection: RedisConnection, key: string): Promise<string> {
+  const { serverMs } = await clocks(connection);
+  const expiresAt = Math.round(serverMs) + LEFTOVER_EXPIRY_MS;
+  await connection.run((client) => client.set(key, key, 'PXAT', expiresAt));
+  return 'under the configured prefix';
+}
+
+async function tryGet(connection: RedisConnection, key: string): Promise<string> {
+  const value = await connection.run((client) => client.get(key));
+  if (value !== key) {
+    throw new UnexpectedAnswerError(
+      value === null ? 'nothing' : 'another value',
+      'What was just written cannot be read back.',
+      'A proxy or a replica in between serves older data: connect to the primary.',
+    );
+  }
+  return 'the value written';
+}
+
+async function tryDelete(connection: RedisConnection, key: string): Promise<string> {
+  await connection.run((client) => client.unlink(key));
+  const value = await connection.run((client) => client.get(key));
+  if (value !== null) {
+    throw new UnexpectedAnswerError(
+      'the value',
+      'What was just deleted can still be read.',
+      'A proxy or a replica in between serves older data: connect to the primary.',
+    );
+  }
+  return 'gone';
+}
+
+/** Redis reads PXAT by its own clock, so the expiry is set and the life measured by that. */
+async function tryExpiry(connection: RedisConnection, key: string): Promise<string> {
+  const { serverMs } = await clocks(connection);
+  const begun = performance.now();
+  const expiresAt = Math.round(serverMs) + EXPIRY_MS;
+  await connection.run((client) => client.set(key, key, 'PXAT', expiresAt));
+  while ((await connection.run((client) => client.exists(key))) === 1) {
+    if (performance.now() - begun > EXPIRY_MS + EXPIRY_TOLERANCE_MS) {
+      await connection.run((client) => client.unlink(key));
+      throw new UnexpectedAnswerError(
+        'the value',
+        `A key with ${EXPIRY_MS} ms to live is still there ${EXPIRY_TOLERANCE_MS} ms after its time.`,
+        'The server does not honour PXAT: use Redis 6.2 or later, without a proxy that rewrites commands.',
+      );
+    }
+    await sleep(5);
+  }
+  return `${EXPIRY_MS} ms asked, gone after ${Math.round(performance.now() - begun)} ms`;
+}
+
+async function measureLatency(connection: RedisConnection): Promise<Latency> {
+  const times: number[] = [];
+  for (let count = 0; count < PINGS; count += 1) {
+    const begun = performance.now();
+    await connection.run((client) => client.ping());
+    times.push(performance.now() - begun);
+  }
+  times.sort((a, b) => a - b);
+  const quantile = (part: number): number => rounded(times[Math.ceil(times.length * part) - 1] ?? 0);
+  return { pings: PINGS, p50Ms: quantile(0.5), p99Ms: quantile(0.99), maxMs: quantile(1) };
+}
+
+function notesOnServer(server: ServerFacts): string[] {
+  const notes: string[] = [];
+  const [major = 0, minor = 0] = server.version.split('.').map(Number);
+  if (major < PXAT_SINCE[0] || (major === PXAT_SINCE[0] && minor < PXAT_SINCE[1])) {
+    notes.push(`Redis ${server.version} is too old: Athena needs ${PXAT_SINCE.join('.')} or later.`);
+  }
+  if (server.evictedKeys > 0) {
+    notes.push(`${server.evictedKeys} keys were evicted since the server started: memory is short.`);
+  }
+  if (server.persistence.aof === 'off' && server.persistence.rdb === 'off') {
+    notes.push(
+      'Nothing is persisted: after a restart of Redis the instances write back what they still have.',
+    );
+  }
+  if (Math.abs(server.clockAheadMs) > CLOCK_DIFFERENCE_NOTED_MS) {
+    notes.push(
+      `The clocks differ by ${Math.abs(server.clockAheadMs)} ms, so entries live that much longer or shorter: run NTP on both machines.`,
+    );
+  }
+  return notes;
+}
+
+/** Redis answered, without an error, what it should not. */
+class UnexpectedAnswerError extends Error {
+  constructor(
+    answer: string,
+    readonly problem: string,
+    readonly advice: string,
+  ) {
+    super(answer);
+  }
+}
+
+function replyOf(error: unknown): string {
+  if (error instanceof StorageUnavailableError) return error.reason;
+  return error instanceof Error ? error.message : String(error);
+}
+
+function infoFields(text: string): Map<string, string> {
+  return new Map(
+    text.split('\r\n').flatMap((line): [string, string][] => {
+      const colon = line.indexOf(':');
+      return colon > 0 ? [[line.slice(0, colon), line.slice(colon + 1)]] : [];
+    }),
+  );
+}
+
+const elapsed = (begun: number): number => rounded(performance.now() - begun);
+const rounded = (ms: number): number => Math.round(ms * 1000) / 1000;

@@ -1,0 +1,71 @@
+/**
+ * One shared computation per key: whoever asks while it runs waits for the same promise. A caller that aborts
+ * leaves alone; when the last one has left, the computation's own signal is aborted. A flight is forgotten the
+ * moment it settles, so a failure reaches those who waited for it and nobody after them.
+ */
+export class SingleFlight<T> {
+  private readonly flights = new Map<string, Flight<T>>();
+
+  /** Number of computations that run now. */
+  get size(): number {
+    return this.flights.size;
+  }
+
+  /** Joins the computation of `key`, if one runs. */
+  join(key: string, signal?: AbortSignal): Promise<T> | undefined {
+    return this.flights.get(key)?.wait(signal);
+  }
+
+  /** Begins the computation of `key`; the caller has made sure that none runs. */
+  begin(key: string, compute: (signal: AbortSignal) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    const flight = new Flight(compute, () => {
+      // An abandoned flight may end after its successor began.
+      if (this.flights.get(key) === flight) this.flights.delete(key);
+    });
+    this.flights.set(key, flight);
+    return flight.wait(signal);
+  }
+}
+
+class Flight<T> {
+  private readonly controller = new AbortController();
+  private readonly result: Promise<T>;
+  private waiting = 0;
+
+  constructor(
+    compute: (signal: AbortSignal) => Promise<T>,
+    private readonly forget: () => void,
+  ) {
+    // Deferred by one turn, so that the flight is registered before the computation can look for it.
+    this.result = Promise.resolve()
+      .then(() => compute(this.controller.signal))
+      .finally(forget);
+    // Everybody may have left before it fails.
+    this.result.catch(() => {});
+  }
+
+  async wait(signal: AbortSignal | undefined): Promise<T> {
+    signal?.throwIfAborted();
+    this.waiting += 1;
+    try {
+      return await (signal === undefined ? this.result : this.untilAborted(signal));
+    } finally {
+      this.waiting -= 1;
+      if (this.waiting === 0) this.abandon();
+    }
+  }
+
+  private untilAborted(signal: AbortSignal): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const abort = (): void => reject(signal.reason as Error);
+      signal.addEventListener('abort', abort, { once: true });
+      this.result.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+    });
+  }
+
+  /** After the last waiter: a no-op when the flight has landed, an abort when it has not. */
+  private abandon(): void {
+    this.forget();
+    this.controller.abort(new DOMException('Every caller has left.', 'AbortError'));
+  }
+}

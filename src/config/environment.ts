@@ -1,0 +1,268 @@
+import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { z } from 'zod';
+import { PROVIDER_NAMES } from '../ai/analysis.js';
+
+/**
+ * Every variable that Athena reads, with its rule and default. This file is the only reader of the environment;
+ * `.env.example` documents each variable, and a test holds the two together.
+ */
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const GIB = 1024 * MIB;
+const HOUR_MS = 3_600_000;
+const YEAR_MS = 365 * 24 * HOUR_MS;
+
+const wholeNumber = (min: number, max: number) => {
+  const rule = `a whole number from ${min} to ${max}`;
+  return z
+    .string()
+    .regex(/^\d{1,16}$/, rule)
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, rule);
+};
+
+const flag = () => z.enum(['true', 'false'], 'true or false').transform((value) => value === 'true');
+
+const oneOf = <const T extends readonly [string, ...string[]]>(values: T) =>
+  z.enum(values, `one of ${values.join(', ')}`);
+
+const commaSeparated = (text: string): string[] =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
+
+/** A tenant and the key that speaks for it. */
+export interface ApiKey {
+  readonly tenant: string;
+  readonly key: string;
+}
+
+const TENANT = /^[A-Za-z0-9_.-]{1,64}$/;
+const KEYS_RULE =
+  'comma-separated `tenant:key` or `key`; tenants of 1 to 64 letters, digits, `_`, `.` or `-`; keys of 16 characters or more without spaces, each once';
+
+const apiKeys = () =>
+  z.string().transform((text, context): ApiKey[] => {
+    const keys = commaSeparated(text).map((part) => {
+      const colon = part.indexOf(':');
+      return { tenant: colon === -1 ? 'default' : part.slice(0, colon), key: part.slice(colon + 1) };
+    });
+    const wellFormed = keys.every(({ tenant, key }) => TENANT.test(tenant) && /^\S{16,512}$/.test(key));
+    if (!wellFormed || new Set(keys.map(({ key }) => key)).size !== keys.length) {
+      context.addIssue({ code: 'custom', message: KEYS_RULE });
+      return z.NEVER;
+    }
+    return keys;
+  });
+
+const ENCRYPTION_RULE =
+  'comma-separated `id:base64`, ids of 1 to 16 letters or digits, keys of 32 bytes, each id once';
+
+const encryptionKeys = () =>
+  z.string().transform((text, context) => {
+    const keys = commaSeparated(text).map((part) => {
+      const [, id, base64] = /^([A-Za-z0-9]{1,16}):([A-Za-z0-9+/]+={0,2})$/.exec(part) ?? [];
+      return { id: id ?? '', key: Buffer.from(base64 ?? '', 'base64') };
+    });
+    const wellFormed = keys.every(({ id, key }) => id !== '' && key.length === 32);
+    if (!wellFormed || new Set(keys.map(({ id }) => id)).size !== keys.length) {
+      context.addIssue({ code: 'custom', message: ENCRYPTION_RULE });
+      return z.NEVER;
+    }
+    return keys;
+  });
+
+const PROVIDERS_RULE = `comma-separated, in order of preference, each once: ${PROVIDER_NAMES.join(', ')}`;
+
+const providers = () =>
+  z
+    .string()
+    .transform(commaSeparated)
+    .pipe(z.array(z.enum(PROVIDER_NAMES, PROVIDERS_RULE)).min(1, PROVIDERS_RULE))
+    .refine((names) => new Set(names).size === names.length, PROVIDERS_RULE);
+
+const redisUrl = () =>
+  z.string().refine((text) => {
+    const url = URL.parse(text);
+    return (
+      url !== null &&
+      ['redis:', 'rediss:'].includes(url.protocol) &&
+      url.hostname !== '' &&
+      /^(\/\d{0,5})?$/.test(url.pathname)
+    );
+  }, 'redis://[user[:password]@]host[:port][/db], or rediss:// for TLS');
+
+/** Every variable. A value that is set but empty counts as not set. */
+const variables = z.object({
+  HOST: z
+    .string()
+    .regex(/^[A-Za-z0-9.:_-]{1,255}$/, 'a host name or an IP address')
+    .default('127.0.0.1'),
+  PORT: wholeNumber(0, 65_535).default(3000),
+  ATHENA_API_KEYS: apiKeys().default([]),
+  ATHENA_ADMIN_KEYS: apiKeys().default([]),
+  AUTH_DISABLED: flag().default(false),
+  LOG_LEVEL: oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+  LOG_FORMAT: oneOf(['pretty', 'json']).optional(),
+  REDIS_ENABLED: flag().default(false),
+  REDIS_MODE: oneOf(['standalone']).default('standalone'),
+  REDIS_URL: redisUrl().optional(),
+  REDIS_HOST: z
+    .string()
+    .regex(/^[A-Za-z0-9.:_-]{1,255}$/, 'a host name or an IP address')
+    .default('localhost'),
+  REDIS_PORT: wholeNumber(1, 65_535).default(6379),
+  REDIS_USERNAME: z.string().optional(),
+  REDIS_PASSWORD: z.string().optional(),
+  REDIS_DB: wholeNumber(0, 65_535).default(0),
+  REDIS_TLS: flag().default(false),
+  REDIS_KEY_PREFIX: z
+    .string()
+    .regex(/^[A-Za-z0-9_.:-]{1,64}$/, '1 to 64 letters, digits, `_`, `.`, `:` or `-`')
+    .default('athena:'),
+  REDIS_COMMAND_TIMEOUT_MS: wholeNumber(10, 60_000).default(250),
+  REDIS_CONNECT_TIMEOUT_MS: wholeNumber(50, 60_000).default(2000),
+  CACHE_LOCAL: oneOf(['memory', 'disk']).default('memory'),
+  CACHE_DIR: z.string().default('./data/cache'),
+  CACHE_MEMORY_MAX_BYTES: wholeNumber(MIB, 1024 * GIB).default(100 * MIB),
+  CACHE_DISK_MAX_BYTES: wholeNumber(MIB, 1024 * GIB).default(GIB),
+  CACHE_TTL_MS: wholeNumber(1, YEAR_MS).default(HOUR_MS),
+  CACHE_TTL_DEOBFUSCATE_MS: wholeNumber(1, YEAR_MS).optional(),
+  CACHE_TTL_VULNERABILITIES_MS: wholeNumber(1, YEAR_MS).optional(),
+  CACHE_COMPRESSION_MIN_BYTES: wholeNumber(0, GIB).default(1024),
+  CACHE_ENCRYPTION_KEYS: encryptionKeys().default([]),
+  AI_PROVIDERS: providers().default([...PROVIDER_NAMES]),
+  AI_TIMEOUT_MS: wholeNumber(100, 600_000).default(60_000),
+  MAX_FILE_BYTES: wholeNumber(1, MIB).default(MIB),
+  LOCAL_PROCESSES: wholeNumber(1, 64).default(2),
+  LOCAL_TIMEOUT_MS: wholeNumber(100, 120_000).default(5000),
+  LOCAL_QUEUE: wholeNumber(0, 10_000).default(64),
+});
+
+/** The configuration as the application sees it: parsed, with defaults. */
+export type Environment = z.infer<typeof variables>;
+
+export const VARIABLE_NAMES = Object.keys(variables.shape) as readonly (keyof Environment)[];
+
+/** May also be given as a file name in `<NAME>_FILE`; never shown in an error. */
+export const SECRET_NAMES = [
+  'ATHENA_API_KEYS',
+  'ATHENA_ADMIN_KEYS',
+  'REDIS_URL',
+  'REDIS_PASSWORD',
+  'CACHE_ENCRYPTION_KEYS',
+] as const satisfies readonly (keyof Environment)[];
+
+/** Names that would be ours if they were spelled right; a variable of this shape that is none of ours is reported. */
+const OWN_PREFIX = /^(ATHENA|REDIS|CACHE|AI|LOCAL)_/;
+
+type Raw = Readonly<Record<string, unknown>>;
+interface Fault {
+  readonly variable: string;
+  readonly rule: string;
+}
+
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+}
+
+/** Takes the secrets that are given as files, and drops what is set but empty. */
+function readInput(raw: Raw): { input: Record<string, string>; faults: Fault[] } {
+  const faults: Fault[] = [];
+  const input = Object.fromEntries(
+    VARIABLE_NAMES.map((name) => [name, raw[name]] as const)
+      .filter(([, value]) => value !== undefined && value !== '')
+      .map(([name, value]) => [name, String(value)]),
+  );
+  for (const name of SECRET_NAMES) {
+    const file = raw[`${name}_FILE`];
+    if (typeof file !== 'string' || file === '') continue;
+    if (input[name] !== undefined) {
+      faults.push({ variable: `${name}_FILE`, rule: `must not be set together with ${name}` });
+      continue;
+    }
+    try {
+      input[name] = readFileSync(file, 'utf8').trim();
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      faults.push({ variable: `${name}_FILE`, rule: `must name a readable file (${code}); got "${file}"` });
+    }
+  }
+  return { input, faults };
+}
+
+/** The rules that tie variables to each other; checked on whatever parsed, so that all faults show at once. */
+function relations(parsed: Partial<Environment>, input: Readonly<Record<string, string>>): Fault[] {
+  const faults: Fault[] = [];
+  const hasKeys = input['ATHENA_API_KEYS'] !== undefined;
+  const host = parsed.HOST ?? '127.0.0.1';
+  if (!isLoopback(host) && !hasKeys && parsed.AUTH_DISABLED !== true) {
+    const rule = `must be a loopback address while ATHENA_API_KEYS is not set (or say AUTH_DISABLED=true); got "${host}"`;
+    faults.push({ variable: 'HOST', rule });
+  }
+  if (parsed.AUTH_DISABLED === true && hasKeys) {
+    faults.push({ variable: 'AUTH_DISABLED', rule: 'must not be true while ATHENA_API_KEYS is set' });
+  }
+  if (input['REDIS_URL'] !== undefined) {
+    for (const part of [
+      'REDIS_HOST',
+      'REDIS_PORT',
+      'REDIS_USERNAME',
+      'REDIS_PASSWORD',
+      'REDIS_DB',
+      'REDIS_TLS',
+    ]) {
+      if (input[part] !== undefined) {
+        faults.push({ variable: part, rule: 'must not be set together with REDIS_URL, which says it too' });
+      }
+    }
+  }
+  return faults;
+}
+
+/** The value as it may be shown: secrets masked, the rest bounded. */
+function shown(name: string, value: string | undefined): string {
+  if (value === undefined) return '';
+  const secret = (SECRET_NAMES as readonly string[]).includes(name);
+  return `; got ${secret ? '(hidden)' : JSON.stringify(value.slice(0, 100))}`;
+}
+
+export type EnvironmentResult =
+  | { readonly environment: Environment; readonly unknown: readonly string[] }
+  | { readonly faults: readonly string[] };
+
+/** Reads a set of variables; all its faults at once, each naming variable, rule and value. */
+export function parseEnvironment(raw: Raw): EnvironmentResult {
+  const { input, faults } = readInput(raw);
+  const parsed: Record<string, unknown> = {};
+  for (const name of VARIABLE_NAMES) {
+    const result = variables.shape[name].safeParse(input[name]);
+    if (result.success) parsed[name] = result.data;
+    else {
+      const rule = `must be ${result.error.issues[0]?.message ?? 'valid'}${shown(name, input[name])}`;
+      faults.push({ variable: name, rule });
+    }
+  }
+  faults.push(...relations(parsed as Partial<Environment>, input));
+  if (faults.length > 0) return { faults: faults.map(({ variable, rule }) => `${variable} ${rule}`) };
+  return { environment: parsed as Environment, unknown: unknownNames(raw) };
+}
+
+function unknownNames(raw: Raw): string[] {
+  const known = new Set<string>([...VARIABLE_NAMES, ...SECRET_NAMES.map((name) => `${name}_FILE`)]);
+  return Object.keys(raw).filter((name) => OWN_PREFIX.test(name) && !known.has(name));
+}
+
+/** The configuration cannot be used; every fault is listed. */
+export class InvalidEnvironmentError extends Error {
+  readonly code = 'invalid_configuration';
+  constructor(readonly faults: readonly string[]) {
+    super(
+      `The configuration has ${faults.length} fault(s):\n${faults.map((fault) => `  - ${fault}`).join('\n')}`,
+    );
+    this.name = 'InvalidEnvironmentError';
+  }
+}

@@ -1,0 +1,19 @@
+import type { Environment } from './environment.js';
+
+/** Where Redis is, as the client takes it; undefined when Redis is not enabled. */
+export function redisSettings(environment: Environment) {
+  if (!environment.REDIS_ENABLED) return undefined;
+  return {
+    mode: environment.REDIS_MODE,
+    url: environment.REDIS_URL,
+    host: environment.REDIS_HOST,
+    port: environment.REDIS_PORT,
+    username: environment.REDIS_USERNAME,
+    password: environment.REDIS_PASSWORD,
+    db: environment.REDIS_DB,
+    tls: environment.REDIS_TLS,
+    keyPrefix: environment.REDIS_KEY_PREFIX,
+    commandTimeoutMs: environment.REDIS_COMMAND_TIMEOUT_MS,
+    connectTimeoutMs: environment.REDIS_CONNECT_TIMEOUT_MS,
+  };
+}

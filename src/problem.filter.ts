@@ -1,0 +1,139 @@
+import type { ArgumentsHost, ExceptionFilter } from '@nestjs/common';
+import { Catch, HttpException, Logger } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+
+interface Problem {
+  readonly status: number;
+  readonly title: string;
+}
+
+/** Error code to status; the only place that knows both. Codes are documented in `docs/errors.md`. */
+export const PROBLEMS: Readonly<Record<string, Problem>> = {
+  invalid_json: { status: 400, title: 'The body is not valid JSON' },
+  invalid_multipart: { status: 400, title: 'The body is not valid multipart/form-data' },
+  invalid_request: { status: 400, title: 'The request has invalid fields' },
+  invalid_base64: { status: 400, title: 'The content is not valid base64' },
+  invalid_file_hash: { status: 400, title: 'The file hash is not valid' },
+  content_empty: { status: 400, title: 'The content is empty' },
+  unauthorized: { status: 401, title: 'A known key is needed' },
+  admin_forbidden: { status: 403, title: 'Administrators only' },
+  not_found: { status: 404, title: 'No such resource' },
+  analysis_not_found: { status: 404, title: 'No stored analysis' },
+  content_too_large: { status: 413, title: 'The content is too large' },
+  body_too_large: { status: 413, title: 'The body is too large' },
+  unsupported_media_type: { status: 415, title: 'Unsupported media type' },
+  provider_unavailable: { status: 422, title: 'The provider is not available here' },
+  analysis_crashed: { status: 422, title: 'The content cannot be analysed' },
+  request_aborted: { status: 499, title: 'The client closed the request' },
+  internal_error: { status: 500, title: 'Internal error' },
+  invalid_answer: { status: 502, title: 'The provider gave an invalid answer' },
+  provider_busy: { status: 503, title: 'The provider is busy' },
+  shutting_down: { status: 503, title: 'Shutting down' },
+  analysis_timeout: { status: 504, title: 'The analysis took too long' },
+  not_cached: { status: 504, title: 'Not cached' },
+};
+
+/** Codes of Fastify and its plug-ins, in ours. */
+const FOREIGN_CODES: Readonly<Record<string, string>> = {
+  FST_ERR_CTP_INVALID_JSON_BODY: 'invalid_json',
+  FST_ERR_CTP_EMPTY_JSON_BODY: 'invalid_json',
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'invalid_request',
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'unsupported_media_type',
+  FST_ERR_CTP_BODY_TOO_LARGE: 'body_too_large',
+  FST_REQ_FILE_TOO_LARGE: 'content_too_large',
+  FST_FILES_LIMIT: 'invalid_multipart',
+  FST_PARTS_LIMIT: 'invalid_multipart',
+  FST_FIELDS_LIMIT: 'invalid_multipart',
+  FST_PROTO_VIOLATION: 'invalid_multipart',
+  FST_INVALID_MULTIPART_CONTENT_TYPE: 'invalid_multipart',
+  FST_NO_FORM_DATA: 'invalid_multipart',
+  FST_ERR_VALIDATION: 'invalid_request',
+  cache_storage_closed: 'shutting_down',
+};
+
+/** Codes by status, for what a framework refuses without a code of its own. */
+const CODE_BY_STATUS: Readonly<Record<number, string>> = {
+  400: 'invalid_request',
+  404: 'not_found',
+  413: 'body_too_large',
+  415: 'unsupported_media_type',
+};
+
+/** Fields of an error that are about the error, not facts for the client. */
+const NOT_FACTS = new Set([
+  'name',
+  'code',
+  'message',
+  'stack',
+  'cause',
+  'statusCode',
+  'status',
+  'response',
+  'options',
+]);
+const RETRY_AFTER_SECONDS = '1';
+
+/** Every failure leaves as an RFC 9457 problem document. */
+@Catch()
+export class ProblemFilter implements ExceptionFilter {
+  private readonly logger = new Logger('Http');
+
+  catch(error: unknown, host: ArgumentsHost): void {
+    const reply = host.switchToHttp().getResponse<FastifyReply>();
+    const { url } = host.switchToHttp().getRequest<FastifyRequest>();
+    // Already streaming, or the client is gone: there is nobody to tell.
+    if (reply.sent || reply.raw.destroyed) return;
+    if (isHealthReport(error)) {
+      void reply.status(error.getStatus()).send(error.getResponse());
+      return;
+    }
+    const code = codeOf(error);
+    const { status, title } = PROBLEMS[code] ?? { status: 500, title: 'Internal error' };
+    if (status === 500) this.logger.error(error instanceof Error ? error : new Error(String(error)));
+    if (code === 'unauthorized') reply.header('www-authenticate', 'Bearer');
+    if (code === 'provider_busy') reply.header('retry-after', RETRY_AFTER_SECONDS);
+    void reply
+      .status(status)
+      .type('application/problem+json')
+      .header('cache-control', 'no-store')
+      .send({
+        type: `urn:athena:problem:${code}`,
+        title,
+        status,
+        ...(status === 500 ? {} : { detail: messageOf(error) }),
+        code,
+        instance: url.slice(0, 500),
+        ...(status === 500 ? {} : factsOf(error)),
+      });
+  }
+}
+
+function codeOf(error: unknown): string {
+  if (!(error instanceof Error)) return 'internal_error';
+  if (error.name === 'AbortError') return 'request_aborted';
+  const { code, statusCode } = error as { code?: unknown; statusCode?: unknown };
+  const own = typeof code === 'string' ? (FOREIGN_CODES[code] ?? code) : '';
+  if (Object.hasOwn(PROBLEMS, own)) return own;
+  if (error instanceof SyntaxError && statusCode === 400) return 'invalid_json';
+  const status = error instanceof HttpException ? error.getStatus() : statusCode;
+  return (typeof status === 'number' ? CODE_BY_STATUS[status] : undefined) ?? 'internal_error';
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message.slice(0, 2_000) : '';
+}
+
+/** The facts that our errors carry as fields. */
+function factsOf(error: unknown): Record<string, unknown> {
+  if (!(error instanceof Error) || error instanceof HttpException) return {};
+  const { code } = error as { code?: unknown };
+  if (typeof code !== 'string' || !Object.hasOwn(PROBLEMS, code)) return {};
+  return Object.fromEntries(Object.entries(error).filter(([name]) => !NOT_FACTS.has(name)));
+}
+
+/** Terminus reports failed checks as an exception whose response is the report. */
+function isHealthReport(error: unknown): error is HttpException {
+  if (!(error instanceof HttpException)) return false;
+  const response = error.getResponse();
+  return typeof response === 'object' && 'details' in response;
+}

@@ -1,0 +1,40 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { Keyspace } from '../../../src/cache/redis/keyspace.js';
+
+const anyText = fc.oneof(
+  fc.string({ unit: 'binary' }),
+  fc.string({ unit: fc.integer({ min: 0, max: 0xffff }).map((c) => String.fromCharCode(c)) }),
+  fc.constantFrom('a:b', '{', '}', '%', 'e:{x}', '', '\0'),
+);
+
+describe('Keyspace', () => {
+  it('gives back the key that it was given', () => {
+    fc.assert(
+      fc.property(anyText, anyText, (namespace, key) => {
+        const keyspace = new Keyspace('athena:', namespace);
+        expect(keyspace.logical(keyspace.physical(key))).toBe(key);
+      }),
+    );
+  });
+
+  it('never maps two addresses to one key, whatever the bytes on the wire', () => {
+    fc.assert(
+      fc.property(anyText, anyText, anyText, anyText, (n1, k1, n2, k2) => {
+        const wire = (namespace: string, key: string) =>
+          Buffer.from(new Keyspace('p:', namespace).physical(key), 'utf8').toString('hex');
+        expect(wire(n1, k1) === wire(n2, k2)).toBe(n1 === n2 && k1 === k2);
+      }),
+    );
+  });
+
+  it('makes the key its own hash tag', () => {
+    const physical = new Keyspace('athena:', 'a{b}').physical('x}{y');
+    expect(physical.match(/[{}]/g)).toEqual(['{', '}']);
+    expect(physical.indexOf('}')).toBe(physical.length - 1);
+  });
+
+  it('escapes patterns', () => {
+    expect(new Keyspace('p:', 'n').pattern('a*?[\\')).toBe(String.raw`p:n:e:{a\*\?\[\\*}`);
+  });
+});

@@ -1,0 +1,89 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import { describe, expect, it } from '@jest/globals';
+import { SingleFlight } from '../../src/cache/single-flight.js';
+
+describe('SingleFlight', () => {
+  it('gives one result to all who join', async () => {
+    const flights = new SingleFlight<number>();
+    const gate = Promise.withResolvers<number>();
+    let runs = 0;
+    const first = flights.begin('key', () => {
+      runs += 1;
+      return gate.promise;
+    });
+    const others = Array.from({ length: 50 }, () => flights.join('key'));
+    gate.resolve(7);
+    expect(await Promise.all([first, ...others])).toEqual(Array.from({ length: 51 }, () => 7));
+    expect(runs).toBe(1);
+    expect(flights.size).toBe(0);
+    expect(flights.join('key')).toBeUndefined();
+  });
+
+  it('gives a failure to all who wait, and to nobody after', async () => {
+    const flights = new SingleFlight<number>();
+    const first = flights.begin('key', () => Promise.reject(new Error('broken')));
+    const second = flights.join('key');
+    const results = await Promise.allSettled([first, second]);
+    expect(results.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+    expect(await flights.begin('key', async () => 1)).toBe(1);
+  });
+
+  it('lets one leave and the others stay', async () => {
+    const flights = new SingleFlight<string>();
+    const gate = Promise.withResolvers<string>();
+    let aborted = false;
+    const leaver = new AbortController();
+    const left = flights.begin(
+      'key',
+      (signal) => {
+        signal.addEventListener('abort', () => (aborted = true));
+        return gate.promise;
+      },
+      leaver.signal,
+    );
+    const stayed = flights.join('key');
+    leaver.abort(new Error('gone'));
+    await expect(left).rejects.toThrow('gone');
+    expect(aborted).toBe(false);
+    gate.resolve('value');
+    expect(await stayed).toBe('value');
+  });
+
+  it('aborts the computation when the last has left, and forgets it', async () => {
+    const flights = new SingleFlight<string>();
+    const aborted = Promise.withResolvers<void>();
+    const leavers = [new AbortController(), new AbortController()];
+    const compute = (signal: AbortSignal): Promise<string> =>
+      new Promise((_, reject) => {
+        signal.addEventListener('abort', () => {
+          aborted.resolve();
+          reject(signal.reason as Error);
+        });
+      });
+    const calls = [
+      flights.begin('key', compute, leavers[0]?.signal),
+      flights.join('key', leavers[1]?.signal),
+    ];
+    await turn();
+    for (const leaver of leavers) leaver.abort();
+    await aborted.promise;
+    expect((await Promise.allSettled(calls)).every(({ status }) => status === 'rejected')).toBe(true);
+    expect(await flights.begin('key', async () => 'fresh')).toBe('fresh');
+  });
+
+  it('does not let an abandoned flight take its successor down', async () => {
+    const flights = new SingleFlight<string>();
+    const slow = Promise.withResolvers<string>();
+    const leaver = new AbortController();
+    const abandoned = flights.begin('key', () => slow.promise, leaver.signal);
+    leaver.abort();
+    await expect(abandoned).rejects.toThrow();
+    const gate = Promise.withResolvers<string>();
+    const successor = flights.begin('key', () => gate.promise);
+    slow.resolve('late');
+    await turn();
+    expect(flights.join('key')).toBeDefined();
+    gate.resolve('successor');
+    expect(await successor).toBe('successor');
+  });
+});
