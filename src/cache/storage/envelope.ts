@@ -1,232 +1,345 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
-import { constants, crc32, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import { EntryTooLargeError } from '../cache.errors.js';
-import { VERSION_LENGTH } from '../replication/clock.js';
+import { crc32, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { EntryTooLargeError, InvalidCacheOptionError } from '../cache.errors.js';
 import type { CacheEntry } from './cache-entry.js';
-import { decodeValue, encodeValue } from './value-encoding.js';
+import { decodeValue, encodeValue, ValueTooLargeError } from './value-codec.js';
 
 /**
- * The bytes of one entry, the same on disk and in Redis. The header has a fixed width, so that a script can read and
- * compare it with `string.sub`, and a client can fetch it alone with `GETRANGE`. Magic and format keep their places in
- * every later format.
+ * The bytes of one entry: a header of plain text, so that a Lua script or a `GETRANGE` of `HEADER_BYTES` can read
+ * and compare it, and a body that only this class reads.
  *
- * | offset | bytes | field                                                                   |
- * | ------ | ----- | ----------------------------------------------------------------------- |
- * | 0      | 4     | magic `ATHN`                                                            |
- * | 4      | 1     | format, 1                                                               |
- * | 5      | 1     | flags: 1 tombstone, 2 compressed, 4 encrypted                           |
- * | 6      | 32    | version, lowercase hex                                                  |
- * | 38     | 12    | created, epoch milliseconds in lowercase hex; so are the next two       |
- * | 50     | 12    | fresh until                                                             |
- * | 62     | 12    | expires                                                                 |
- * | 74     | 16    | id of the encryption key, padded with NUL                               |
- * | 90     |       | not encrypted: CRC-32, then the body                                    |
- * |        |       | encrypted: 12 bytes of nonce, the body's ciphertext, 16 bytes of tag    |
+ * | offset | bytes | field                                                                                  |
+ * | ------ | ----- | -------------------------------------------------------------------------------------- |
+ * | 0      | 4     | magic `ATHN`                                                                           |
+ * | 4      | 2     | format, hex; now `01`                                                                  |
+ * | 6      | 2     | flags, hex: 1 tombstone, 2 compressed, 4 encrypted                                     |
+ * | 8      | 32    | version, lowercase hex (Lua: `string.sub(bytes, 9, 40)`)                               |
+ * | 40     | 14    | createdAt, epoch milliseconds, hex                                                     |
+ * | 54     | 14    | freshUntil, likewise                                                                   |
+ * | 68     | 14    | expiresAt, likewise; of a tombstone, when it may be forgotten                          |
+ * | 82     | ...   | plain: CRC-32 of header, body and address (4 bytes, highest first), body               |
+ * |        |       | encrypted: length of the key id (1 byte), key id, nonce (12), tag (16), encrypted body |
  *
- * The body is MessagePack of `[tags, value]`, compressed with zstd where that is smaller. Namespace, key and the whole
- * header are under the checksum, and under the authentication of AES-256-GCM as associated data: bytes that were
- * moved to another key, or put under another version, are not accepted. A checksum stops accidents only; against
- * somebody who writes to the store it takes encryption keys.
+ * The body is the length of the encoded tags (4 bytes, highest first), the tags and the value, as in
+ * `value-format.ts`; all of that as one zstd frame if compressed; nothing for a tombstone. Encryption is AES-256-GCM
+ * with the whole header, key id, namespace and key as associated data. Without it the checksum finds accidents only.
+ * Magic, format and version keep their offsets in every format to come.
  */
+export const HEADER_BYTES = 82;
 
-const MAGIC = Buffer.from('ATHN', 'latin1');
+const MAGIC = 'ATHN';
 const FORMAT = 1;
-const FORMAT_OFFSET = 4;
-const FLAGS_OFFSET = 5;
-const VERSION_OFFSET = 6;
-const CREATED_OFFSET = VERSION_OFFSET + VERSION_LENGTH;
-const TIME_LENGTH = 12;
-const FRESH_OFFSET = CREATED_OFFSET + TIME_LENGTH;
-const EXPIRES_OFFSET = FRESH_OFFSET + TIME_LENGTH;
-const KEY_ID_OFFSET = EXPIRES_OFFSET + TIME_LENGTH;
-const KEY_ID_LENGTH = 16;
-export const HEADER_BYTES = KEY_ID_OFFSET + KEY_ID_LENGTH;
-
-const CHECKSUM_LENGTH = 4;
-const NONCE_LENGTH = 12;
-const TAG_LENGTH = 16;
-
-const FLAG = { tombstone: 1, compressed: 2, encrypted: 4 } as const;
-const KNOWN_FLAGS = FLAG.tombstone | FLAG.compressed | FLAG.encrypted;
-
-/** Level 3, the library's default, costs a tenth of level 9 for nearly the same size on text. */
-const ZSTD = { params: { [constants.ZSTD_c_compressionLevel]: 3 } };
-const MAX_BODY_BYTES = 64 * 1024 * 1024;
+const FLAG_TOMBSTONE = 1;
+const FLAG_COMPRESSED = 2;
+const FLAG_ENCRYPTED = 4;
+const KNOWN_FLAGS = FLAG_TOMBSTONE | FLAG_COMPRESSED | FLAG_ENCRYPTED;
+const HEADER = /^ATHN([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{32})([0-9a-f]{14})([0-9a-f]{14})([0-9a-f]{14})$/;
+const VERSION = /^[0-9a-f]{32}$/;
+const CHECKSUM_BYTES = 4;
+const NONCE_BYTES = 12;
+const AUTH_TAG_BYTES = 16;
+const KEY_BYTES = 32;
+const TAGS_LENGTH_BYTES = 4;
+const MIB = 1024 * 1024;
 
 export interface EncryptionKey {
-  /** 1 to 16 letters or digits; stored in clear beside what it encrypted. */
+  /** 1 to 255 bytes; written in plain text beside what it encrypted. */
   readonly id: string;
   /** 32 bytes. */
   readonly key: Buffer;
 }
 
 export interface EnvelopeOptions {
-  /** Bodies of this size and more are compressed. Default 1024. */
+  /** Bodies from this size on are compressed if that makes them smaller. Default 1024; Infinity: never. */
   readonly compressionMinBytes?: number;
-  /** The first writes, all read. Default none. */
+  /** The first encrypts, all decrypt. None: entries are written in plain text, and encrypted ones can't be read. */
   readonly encryptionKeys?: readonly EncryptionKey[];
+  /** Largest body before compression, written or read. Default 16 MiB. */
+  readonly maxValueBytes?: number;
 }
 
-/** Where an entry lies; bytes are valid there only. */
+/** Where an entry lies; bytes that were moved elsewhere do not decode. Any strings. */
 export interface EntryAddress {
   readonly namespace: string;
   readonly key: string;
 }
 
+export interface EnvelopeHeader {
+  readonly tombstone: boolean;
+  readonly version: string;
+  readonly createdAt: number;
+  readonly freshUntil: number;
+  readonly expiresAt: number;
+}
+
+export type Tombstone = Pick<CacheEntry, 'version' | 'createdAt' | 'expiresAt'>;
+
+/**
+ * Why bytes gave no entry. `newer-format` and `unknown-key` are sound bytes that another build or configuration can
+ * read: a miss here, but not to be removed.
+ */
+export type CorruptReason =
+  | 'foreign'
+  | 'newer-format'
+  | 'unknown-key'
+  | 'truncated'
+  | 'checksum'
+  | 'authentication'
+  | 'compression'
+  | 'malformed';
+
 export type DecodedEnvelope =
   | { readonly kind: 'entry'; readonly entry: CacheEntry }
-  | { readonly kind: 'corrupt'; readonly reason: CorruptReason };
+  | { readonly kind: 'tombstone'; readonly tombstone: Tombstone }
+  | { readonly kind: 'corrupt'; readonly reason: CorruptReason; readonly removable: boolean };
 
-export type CorruptReason =
-  'foreign' | 'newer-format' | 'truncated' | 'unknown-key' | 'checksum' | 'authentication' | 'malformed';
+/**
+ * What the first `HEADER_BYTES` of an envelope say, or undefined if this build can't read them. Not verified: that
+ * takes the body.
+ */
+export function readHeader(bytes: Buffer): EnvelopeHeader | undefined {
+  try {
+    return parseHeader(bytes);
+  } catch {
+    return undefined;
+  }
+}
 
-/** Writes and reads envelopes. Reading never throws: what cannot be read has a reason. */
+/**
+ * Whether the version and times of an entry can be written. Every storage refuses the others.
+ * @throws InvalidCacheOptionError
+ */
+export function checkEntry({ version, createdAt, freshUntil, expiresAt }: HeaderFields): void {
+  if (!VERSION.test(version)) {
+    throw new InvalidCacheOptionError('version', '32 lowercase hex digits', version);
+  }
+  for (const [name, time] of Object.entries({ createdAt, freshUntil, expiresAt })) {
+    if (!(time >= 0 && time <= Number.MAX_SAFE_INTEGER)) {
+      throw new InvalidCacheOptionError(name, 'epoch milliseconds from 0 to 2^53 - 1', time);
+    }
+  }
+}
+
 export class EnvelopeCodec {
   private readonly compressionMinBytes: number;
-  private readonly keys: ReadonlyMap<string, Buffer>;
+  private readonly maxValueBytes: number;
   private readonly writingKey: EncryptionKey | undefined;
+  private readonly keys: ReadonlyMap<string, Buffer>;
 
-  /** @throws RangeError for a key of another length */
-  constructor({ compressionMinBytes = 1024, encryptionKeys = [] }: EnvelopeOptions = {}) {
-    for (const { id, key } of encryptionKeys) {
-      if (key.length !== 32)
-        throw new RangeError(`Encryption key "${id}" must have 32 bytes; got ${key.length}.`);
+  /** @throws InvalidCacheOptionError */
+  constructor(options: EnvelopeOptions = {}) {
+    const { compressionMinBytes = 1024, encryptionKeys = [], maxValueBytes = 16 * MIB } = options;
+    if (!(compressionMinBytes >= 0)) {
+      throw new InvalidCacheOptionError('compressionMinBytes', '0 or more', compressionMinBytes);
     }
+    if (!Number.isSafeInteger(maxValueBytes) || maxValueBytes < 1 || maxValueBytes > 1024 * MIB) {
+      throw new InvalidCacheOptionError('maxValueBytes', 'an integer from 1 to 1 GiB', maxValueBytes);
+    }
+    for (const [index, { id, key }] of encryptionKeys.entries())
+      checkKey(`encryptionKeys[${index}]`, id, key);
     this.compressionMinBytes = compressionMinBytes;
-    this.keys = new Map(encryptionKeys.map(({ id, key }) => [id, key]));
+    this.maxValueBytes = maxValueBytes;
     this.writingKey = encryptionKeys[0];
+    this.keys = new Map(encryptionKeys.map(({ id, key }) => [id, key]));
+    if (this.keys.size < encryptionKeys.length) {
+      throw new InvalidCacheOptionError('encryptionKeys', 'a list of distinct ids', 'a repeated id');
+    }
   }
 
-  /** @throws ValueNotSerializableError, EntryTooLargeError above 64 MiB */
+  /**
+   * Times are rounded to whole milliseconds, never to a shorter life.
+   * @throws ValueNotSerializableError, EntryTooLargeError, InvalidCacheOptionError (version or times)
+   */
   encode(entry: CacheEntry, address: EntryAddress): Buffer {
-    const plain = encodeValue([entry.tags, entry.value]);
-    if (plain.length > MAX_BODY_BYTES)
-      throw new EntryTooLargeError(address.key, plain.length, MAX_BODY_BYTES);
-    const compressed = plain.length >= this.compressionMinBytes ? zstdCompressSync(plain, ZSTD) : plain;
-    const body = compressed.length < plain.length ? compressed : plain;
-    const flags =
-      (body === plain ? 0 : FLAG.compressed) | (this.writingKey === undefined ? 0 : FLAG.encrypted);
-    const header = writeHeader(entry, flags, this.writingKey?.id ?? '');
-    if (this.writingKey !== undefined) return encrypt(this.writingKey.key, header, body, address);
-    const checksum = Buffer.allocUnsafe(CHECKSUM_LENGTH);
-    checksum.writeUInt32LE(checksumOf(header, body, address));
-    return Buffer.concat([header, checksum, body]);
+    checkEntry(entry);
+    const body = this.body(entry, address.key);
+    const worthIt = body.length >= this.compressionMinBytes;
+    const compressed = worthIt ? zstdCompressSync(body) : body;
+    return compressed.length < body.length
+      ? this.seal(FLAG_COMPRESSED, entry, compressed, address)
+      : this.seal(0, entry, body, address);
   }
 
-  /** Never throws, whatever the bytes. */
+  /** The mark of a deletion: a header, sealed like an entry. */
+  encodeTombstone(tombstone: Tombstone, address: EntryAddress): Buffer {
+    const times = { ...tombstone, freshUntil: tombstone.expiresAt };
+    checkEntry(times);
+    return this.seal(FLAG_TOMBSTONE, times, Buffer.alloc(0), address);
+  }
+
+  /** Never throws, whatever the bytes are. The entry holds no reference to them. */
   decode(bytes: Uint8Array, address: EntryAddress): DecodedEnvelope {
     const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    const fault = faultOfHeader(buffer);
-    if (fault !== undefined) return { kind: 'corrupt', reason: fault };
-    const opened = this.open(buffer, address);
-    if ('reason' in opened) return { kind: 'corrupt', reason: opened.reason };
     try {
-      return { kind: 'entry', entry: readEntry(buffer, opened.body) };
+      return this.open(buffer, address);
+    } catch (error) {
+      const reason = error instanceof UnreadableError ? error.reason : 'malformed';
+      return { kind: 'corrupt', reason, removable: reason !== 'newer-format' && reason !== 'unknown-key' };
+    }
+  }
+
+  private body(entry: CacheEntry, key: string): Buffer {
+    try {
+      const tags = encodeValue(entry.tags, this.maxValueBytes);
+      const value = encodeValue(entry.value, this.maxValueBytes - tags.length);
+      const length = Buffer.allocUnsafe(TAGS_LENGTH_BYTES);
+      length.writeUInt32BE(tags.length);
+      return Buffer.concat([length, tags, value]);
+    } catch (error) {
+      if (!(error instanceof ValueTooLargeError)) throw error;
+      throw new EntryTooLargeError(key, error.bytes, this.maxValueBytes);
+    }
+  }
+
+  private seal(flags: number, header: HeaderFields, body: Buffer, address: EntryAddress): Buffer {
+    return this.writingKey === undefined
+      ? sealPlain(headerText(flags, header), body, address)
+      : sealEncrypted(headerText(flags | FLAG_ENCRYPTED, header), body, address, this.writingKey);
+  }
+
+  private open(bytes: Buffer, address: EntryAddress): DecodedEnvelope {
+    const { flags, tombstone, version, createdAt, freshUntil, expiresAt } = parseHeader(bytes);
+    const sealed = (flags & FLAG_ENCRYPTED) === 0 ? openPlain(bytes, address) : this.decrypt(bytes, address);
+    if (tombstone) return { kind: 'tombstone', tombstone: { version, createdAt, expiresAt } };
+    const body = (flags & FLAG_COMPRESSED) === 0 ? sealed : this.decompress(sealed);
+    return { kind: 'entry', entry: { ...readBody(body), version, createdAt, freshUntil, expiresAt } };
+  }
+
+  private decrypt(bytes: Buffer, address: EntryAddress): Buffer {
+    const idLength = bytes[HEADER_BYTES];
+    if (idLength === undefined) throw new UnreadableError('truncated');
+    const nonceStart = HEADER_BYTES + 1 + idLength;
+    const tagStart = nonceStart + NONCE_BYTES;
+    const bodyStart = tagStart + AUTH_TAG_BYTES;
+    if (bytes.length < bodyStart) throw new UnreadableError('truncated');
+    const key = this.keys.get(bytes.toString('utf8', HEADER_BYTES + 1, nonceStart));
+    if (key === undefined) throw new UnreadableError('unknown-key');
+    const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(nonceStart, tagStart));
+    decipher.setAAD(associatedData(bytes.subarray(0, nonceStart), address));
+    decipher.setAuthTag(bytes.subarray(tagStart, bodyStart));
+    try {
+      return Buffer.concat([decipher.update(bytes.subarray(bodyStart)), decipher.final()]);
     } catch {
-      return { kind: 'corrupt', reason: 'malformed' };
+      throw new UnreadableError('authentication');
     }
   }
 
-  /** The body, once it is known to be what was written for this address. */
-  private open(buffer: Buffer, address: EntryAddress): { body: Buffer } | { reason: CorruptReason } {
-    const header = buffer.subarray(0, HEADER_BYTES);
-    const rest = buffer.subarray(HEADER_BYTES);
-    if ((flagsOf(buffer) & FLAG.encrypted) === 0) {
-      // With keys configured, what is not encrypted is not ours: anybody can compute a checksum.
-      if (this.writingKey !== undefined) return { reason: 'unknown-key' };
-      if (rest.length < CHECKSUM_LENGTH) return { reason: 'truncated' };
-      const body = rest.subarray(CHECKSUM_LENGTH);
-      return rest.readUInt32LE() === checksumOf(header, body, address) ? { body } : { reason: 'checksum' };
+  private decompress(bytes: Buffer): Buffer {
+    try {
+      return zstdDecompressSync(bytes, { maxOutputLength: this.maxValueBytes + TAGS_LENGTH_BYTES });
+    } catch {
+      throw new UnreadableError('compression');
     }
-    const key = this.keys.get(keyIdOf(buffer));
-    if (key === undefined) return { reason: 'unknown-key' };
-    if (rest.length < NONCE_LENGTH + TAG_LENGTH) return { reason: 'truncated' };
-    const body = decrypt(key, header, rest, address);
-    return body === undefined ? { reason: 'authentication' } : { body };
   }
 }
 
-function writeHeader(entry: CacheEntry, flags: number, keyId: string): Buffer {
-  const header = Buffer.alloc(HEADER_BYTES);
-  MAGIC.copy(header);
-  header[FORMAT_OFFSET] = FORMAT;
-  header[FLAGS_OFFSET] = flags;
-  header.write(entry.version, VERSION_OFFSET, VERSION_LENGTH, 'latin1');
-  writeTime(header, CREATED_OFFSET, entry.createdAt);
-  writeTime(header, FRESH_OFFSET, entry.freshUntil);
-  writeTime(header, EXPIRES_OFFSET, entry.expiresAt);
-  header.write(keyId, KEY_ID_OFFSET, KEY_ID_LENGTH, 'latin1');
-  return header;
+type HeaderFields = Omit<EnvelopeHeader, 'tombstone'>;
+
+class UnreadableError extends Error {
+  constructor(readonly reason: CorruptReason) {
+    super(reason);
+  }
 }
 
-function writeTime(header: Buffer, offset: number, ms: number): void {
-  header.write(Math.floor(ms).toString(16).padStart(TIME_LENGTH, '0'), offset, TIME_LENGTH, 'latin1');
+function headerText(flags: number, header: HeaderFields): string {
+  const times = hex(Math.floor(header.createdAt), 14) + hex(Math.ceil(header.freshUntil), 14);
+  return (
+    MAGIC + hex(FORMAT, 2) + hex(flags, 2) + header.version + times + hex(Math.ceil(header.expiresAt), 14)
+  );
 }
 
-function readTime(buffer: Buffer, offset: number): number {
-  return Number.parseInt(buffer.toString('latin1', offset, offset + TIME_LENGTH), 16);
+function parseHeader(bytes: Buffer): EnvelopeHeader & { readonly flags: number } {
+  const text = bytes.toString('latin1', 0, HEADER_BYTES);
+  if (!text.startsWith(MAGIC)) throw new UnreadableError('foreign');
+  if (Number.parseInt(text.slice(4, 6), 16) > FORMAT) throw new UnreadableError('newer-format');
+  if (text.length < HEADER_BYTES) throw new UnreadableError('truncated');
+  const [, format, flagDigits, version, createdAt, freshUntil, expiresAt] = HEADER.exec(text) ?? [];
+  const flags = parseHex(flagDigits);
+  if (version === undefined || parseHex(format) !== FORMAT || (flags & ~KNOWN_FLAGS) !== 0) {
+    throw new UnreadableError('malformed');
+  }
+  return {
+    flags,
+    tombstone: (flags & FLAG_TOMBSTONE) !== 0,
+    version,
+    createdAt: parseHex(createdAt),
+    freshUntil: parseHex(freshUntil),
+    expiresAt: parseHex(expiresAt),
+  };
 }
 
-/** When the entry of an envelope expires, from its header alone; NaN where that is not one. */
-export function expiryOf(envelope: Buffer): number {
-  return readTime(envelope, EXPIRES_OFFSET);
+const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0');
+
+function parseHex(digits = ''): number {
+  const value = Number.parseInt(digits, 16);
+  if (!Number.isSafeInteger(value)) throw new UnreadableError('malformed');
+  return value;
 }
 
-function flagsOf(buffer: Buffer): number {
-  return buffer[FLAGS_OFFSET] ?? 0;
-}
-
-function keyIdOf(buffer: Buffer): string {
-  return buffer.toString('latin1', KEY_ID_OFFSET, HEADER_BYTES).replace(/\0+$/, '');
-}
-
-function faultOfHeader(buffer: Buffer): CorruptReason | undefined {
-  if (buffer.length < HEADER_BYTES) return buffer.indexOf(MAGIC) === 0 ? 'truncated' : 'foreign';
-  if (!buffer.subarray(0, MAGIC.length).equals(MAGIC)) return 'foreign';
-  if ((buffer[FORMAT_OFFSET] ?? 0) > FORMAT) return 'newer-format';
-  if (buffer[FORMAT_OFFSET] !== FORMAT || (flagsOf(buffer) & ~KNOWN_FLAGS) !== 0) return 'malformed';
-  return undefined;
-}
-
-function readEntry(buffer: Buffer, body: Buffer): CacheEntry {
-  const compressed = (flagsOf(buffer) & FLAG.compressed) !== 0;
-  const plain = compressed ? zstdDecompressSync(body, { maxOutputLength: MAX_BODY_BYTES }) : body;
-  const [tags, value] = decodeValue(plain) as [unknown, unknown];
-  if (!Array.isArray(tags) || !tags.every((tag) => typeof tag === 'string')) throw new TypeError('No tags.');
-  const [createdAt, freshUntil, expiresAt] = [CREATED_OFFSET, FRESH_OFFSET, EXPIRES_OFFSET].map((offset) =>
-    readTime(buffer, offset),
-  ) as [number, number, number];
-  if (!(createdAt >= 0 && freshUntil >= 0 && expiresAt >= 0)) throw new TypeError('No times.');
-  const version = buffer.toString('latin1', VERSION_OFFSET, CREATED_OFFSET);
-  return { value, version, createdAt, freshUntil, expiresAt, tags };
-}
-
-/** Namespace and key, so that no two addresses look alike: the length tells where the one ends. */
+/** UTF-16, because UTF-8 makes the same bytes of all lone surrogates; the length keeps the two parts apart. */
 function addressBytes({ namespace, key }: EntryAddress): Buffer {
-  // UTF-16, because UTF-8 has one replacement character for all lone surrogates.
   return Buffer.from(`${namespace.length}:${namespace}${key}`, 'utf16le');
 }
 
-function checksumOf(header: Buffer, body: Buffer, address: EntryAddress): number {
-  return crc32(body, crc32(header, crc32(addressBytes(address))));
+function associatedData(head: Buffer, address: EntryAddress): Buffer {
+  return Buffer.concat([head, addressBytes(address)]);
 }
 
-function encrypt(key: Buffer, header: Buffer, body: Buffer, address: EntryAddress): Buffer {
-  const nonce = randomBytes(NONCE_LENGTH);
+function checksum(bytes: Buffer, address: EntryAddress): number {
+  const ofHeader = crc32(bytes.subarray(0, HEADER_BYTES), crc32(addressBytes(address)));
+  return crc32(bytes.subarray(HEADER_BYTES + CHECKSUM_BYTES), ofHeader);
+}
+
+function sealPlain(header: string, body: Buffer, address: EntryAddress): Buffer {
+  const bytes = Buffer.allocUnsafe(HEADER_BYTES + CHECKSUM_BYTES + body.length);
+  bytes.write(header, 'latin1');
+  body.copy(bytes, HEADER_BYTES + CHECKSUM_BYTES);
+  bytes.writeUInt32BE(checksum(bytes, address), HEADER_BYTES);
+  return bytes;
+}
+
+function openPlain(bytes: Buffer, address: EntryAddress): Buffer {
+  if (bytes.length < HEADER_BYTES + CHECKSUM_BYTES) throw new UnreadableError('truncated');
+  if (bytes.readUInt32BE(HEADER_BYTES) !== checksum(bytes, address)) throw new UnreadableError('checksum');
+  return bytes.subarray(HEADER_BYTES + CHECKSUM_BYTES);
+}
+
+function sealEncrypted(
+  header: string,
+  body: Buffer,
+  address: EntryAddress,
+  { id, key }: EncryptionKey,
+): Buffer {
+  const keyId = Buffer.from(id);
+  const head = Buffer.concat([Buffer.from(header, 'latin1'), Buffer.from([keyId.length]), keyId]);
+  const nonce = randomBytes(NONCE_BYTES);
   const cipher = createCipheriv('aes-256-gcm', key, nonce);
-  cipher.setAAD(Buffer.concat([header, addressBytes(address)]));
-  return Buffer.concat([header, nonce, cipher.update(body), cipher.final(), cipher.getAuthTag()]);
+  cipher.setAAD(associatedData(head, address));
+  const encrypted = cipher.update(body);
+  cipher.final();
+  return Buffer.concat([head, nonce, cipher.getAuthTag(), encrypted]);
 }
 
-function decrypt(key: Buffer, header: Buffer, rest: Buffer, address: EntryAddress): Buffer | undefined {
-  const decipher = createDecipheriv('aes-256-gcm', key, rest.subarray(0, NONCE_LENGTH), {
-    authTagLength: TAG_LENGTH,
-  });
-  decipher.setAAD(Buffer.concat([header, addressBytes(address)]));
-  decipher.setAuthTag(rest.subarray(-TAG_LENGTH));
-  try {
-    return Buffer.concat([decipher.update(rest.subarray(NONCE_LENGTH, -TAG_LENGTH)), decipher.final()]);
-  } catch {
-    return undefined;
+function readBody(body: Buffer): Pick<CacheEntry, 'tags' | 'value'> {
+  const valueStart = TAGS_LENGTH_BYTES + body.readUInt32BE(0);
+  if (valueStart > body.length) throw new UnreadableError('malformed');
+  const tags = decodeValue(body.subarray(TAGS_LENGTH_BYTES, valueStart));
+  const value = decodeValue(body.subarray(valueStart));
+  if (tags.kind === 'malformed' || value.kind === 'malformed' || !isTagList(tags.value)) {
+    throw new UnreadableError('malformed');
+  }
+  return { tags: tags.value, value: value.value };
+}
+
+const isTagList = (value: unknown): value is readonly string[] =>
+  Array.isArray(value) && value.every((tag) => typeof tag === 'string');
+
+function checkKey(option: string, id: string, key: Buffer): void {
+  const idBytes = Buffer.byteLength(id);
+  if (idBytes < 1 || idBytes > 255) {
+    throw new InvalidCacheOptionError(`${option}.id`, '1 to 255 bytes long', `${idBytes} bytes`);
+  }
+  if (key.length !== KEY_BYTES) {
+    throw new InvalidCacheOptionError(`${option}.key`, `${KEY_BYTES} bytes long`, `${key.length} bytes`);
   }
 }

@@ -1,5 +1,4 @@
-import { CacheError, ValueNotSerializableError } from '../cache.errors.js';
-import { MalformedValueError, ValueDecoder } from './value-decoder.js';
+import { ValueDecoder } from './value-decoder.js';
 import { ValueEncoder } from './value-encoder.js';
 
 export { ValueTooLargeError } from './value-encoder.js';

@@ -46,13 +46,16 @@ export class ValueEncoder {
   private readonly path: Step[] = [];
   private readonly names = new Map<string, number>();
 
-  /** @throws ValueNotSerializableError, ValueTooLargeError, and whatever a getter of the value throws */
+  /** @throws ValueNotSerializableError, ValueTooLargeError */
   encode(value: unknown, maxBytes: number): Buffer {
     this.limit = maxBytes;
     try {
       this.value(value);
       if (this.position > maxBytes) throw new ValueTooLargeError(this.position);
       return Buffer.copyBytesFrom(this.buffer, 0, this.position);
+    } catch (error) {
+      if (error instanceof ValueNotSerializableError || error instanceof ValueTooLargeError) throw error;
+      return this.refuse('cannot be read', error);
     } finally {
       this.reset();
     }
@@ -302,7 +305,7 @@ export class ValueEncoder {
     this.buffer = grown;
   }
 
-  private refuse(reason: string): never {
+  private refuse(reason: string, cause?: unknown): never {
     let path = '$';
     for (const step of this.path.slice(1, this.depth + 1)) {
       if (typeof step === 'number') path += `[${step}]`;
@@ -313,6 +316,6 @@ export class ValueEncoder {
         break;
       }
     }
-    throw new ValueNotSerializableError(`${path} ${reason}`);
+    throw new ValueNotSerializableError(`${path} ${reason}`, { cause });
   }
 }

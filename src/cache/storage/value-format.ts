@@ -48,7 +48,12 @@ export const Tag = {
 /** A guard of the stack, in both directions. */
 export const MAX_DEPTH = 1000;
 
-export const VIEWS = [
+interface ViewConstructor {
+  readonly name: string;
+  new (buffer: ArrayBuffer): ArrayBufferView;
+}
+
+export const VIEWS: readonly ViewConstructor[] = [
   Int8Array,
   Uint8Array,
   Uint8ClampedArray,
@@ -61,7 +66,7 @@ export const VIEWS = [
   BigInt64Array,
   BigUint64Array,
   DataView,
-] as const;
+];
 
 export const NATIVE_ERRORS = [
   Error,

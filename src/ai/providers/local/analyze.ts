@@ -1,7 +1,7 @@
 import type { AnalysisResult, Coverage, DeobfuscationResult, VulnerabilitiesResult } from '../../analysis.js';
 import type { AnalysisType } from '../../analysis.js';
 import type { Language } from '../../language.js';
-import { boundCode, combine, notDecoded, reformatted } from './deobfuscation-result.js';
+import { boundCode, combine, laidOut, notDecoded } from './deobfuscation-result.js';
 import { decodeBlobs } from './encoded-blobs.js';
 import { blankMarkup, replaceScripts, type InlineScript } from './html.js';
 import { asVulnerability, boundFindings, mergeFindings, nothingFound } from './findings.js';
@@ -18,8 +18,6 @@ export interface LocalJob {
   readonly type: AnalysisType;
   readonly contentBase64: string;
   readonly language?: Language;
-  /** Why nothing may be evaluated this time: what an earlier attempt at the same file came to. */
-  readonly evaluationStopped?: string;
 }
 
 /** The two analysers; a parameter, so that tests can make them slow or broken. */
@@ -27,6 +25,9 @@ export interface Analysers {
   deobfuscate(source: string, options: AnalyserOptions): Promise<Deobfuscation>;
   findVulnerabilities(source: string, options: AnalyserOptions): Promise<Findings>;
 }
+
+/** Takes a result that is complete but for a step that may hang or end the process. */
+type KeepPartial = (result: AnalysisResult) => void;
 
 interface AnalyserOptions {
   readonly dialect: Dialect;
@@ -46,65 +47,63 @@ export async function analyze(
   job: LocalJob,
   analysers: Analysers,
   budgetMs: number,
+  keepPartial: KeepPartial = () => undefined,
 ): Promise<AnalysisResult> {
   const bytes = Buffer.from(job.contentBase64, 'base64');
-  const analysis = new FileAnalysis(job, bytes, analysers, Date.now() + budgetMs);
-  return job.type === 'deobfuscate' ? analysis.deobfuscation() : analysis.vulnerabilities();
+  const analysis = new FileAnalysis(
+    bytes,
+    identifySource(bytes, job.language),
+    analysers,
+    Date.now() + budgetMs,
+  );
+  return job.type === 'deobfuscate'
+    ? analysis.deobfuscate(keepPartial)
+    : analysis.findVulnerabilities(keepPartial);
 }
 
 class FileAnalysis {
-  readonly #source: Source;
-
   constructor(
-    private readonly job: LocalJob,
     private readonly bytes: Uint8Array,
+    private readonly source: Source,
     private readonly analysers: Analysers,
     private readonly deadlineMs: number,
-  ) {
-    this.#source = identifySource(bytes, { hint: job.language, guess: job.evaluationStopped === undefined });
-  }
+  ) {}
 
-  async deobfuscation(): Promise<DeobfuscationResult> {
-    const source = this.#source;
-    const decoded = isCode(source) ? await this.#decode(source, 1) : notDecoded(source.text, 'none', []);
-    const { deobfuscation, limits } = boundCode(decoded);
-    const doubts = isCode(source) ? doubtsAbout(source, deobfuscation) : [];
-    const coverage = coverageOf(source, {
-      level: deobfuscation.level,
-      parsed: deobfuscation.parsed,
-      confidence: doubts.length > 0 ? 'low' : deobfuscation.confidence,
-      limits: [...deobfuscation.limits, ...limits, ...doubts],
-    });
-    const code = deobfuscation.code.toWellFormed();
-    return {
-      deobfuscatedCode: code,
-      analysisReport: deobfuscationReport({
-        deobfuscation,
-        coverage,
-        kind: source.kind,
-        inputBytes: this.bytes.length,
-        indicators: findIndicators(code),
-        blobs: isCode(source) && deobfuscation.level !== 'none' ? [] : decodeBlobs(source.text),
-      }),
-      coverage,
-    };
-  }
-
-  async vulnerabilities(): Promise<VulnerabilitiesResult> {
-    const source = this.#source;
-    if (!isCode(source)) {
-      const findings =
-        source.kind === 'other' ? matchPatterns(source.text, source.language) : nothingFound('none', []);
-      return this.#vulnerabilitiesResult(findings, false, []);
+  async deobfuscate(keepPartial: KeepPartial): Promise<DeobfuscationResult> {
+    const { source } = this;
+    if (!isCode(source)) return this.#deobfuscationResult(notDecoded(source.text, 'none', []));
+    if (this.#isDecodable()) {
+      const limit = `${STOPPED} The code was not decoded.`;
+      const before =
+        source.kind === 'page' ? notDecoded(source.text, 'none', [limit]) : laidOut(source, limit);
+      keepPartial(this.#deobfuscationResult(before));
     }
+    return this.#deobfuscationResult(await this.#decode(source, 1));
+  }
+
+  async findVulnerabilities(keepPartial: KeepPartial): Promise<VulnerabilitiesResult> {
+    const { source } = this;
+    if (source.kind === 'other') {
+      return this.#vulnerabilitiesResult(matchPatterns(source.text, source.language), []);
+    }
+    if (!isCode(source)) return this.#vulnerabilitiesResult(nothingFound('none', []), []);
     const { code, dialect, limits } = searchable(source);
     const findings = await this.#search(code, dialect);
+    if (this.#isDecodable()) {
+      const limit = `${STOPPED} Only the code as submitted was searched.`;
+      keepPartial(this.#vulnerabilitiesResult(findings, [...limits, limit]));
+    }
     const decoded = await this.#searchDecoded(source);
     const merged = mergeFindings(findings, decoded.findings);
-    return this.#vulnerabilitiesResult(merged, decoded.findings !== undefined, [
-      ...limits,
-      ...decoded.limits,
-    ]);
+    return this.#vulnerabilitiesResult(
+      merged,
+      [...limits, ...decoded.limits],
+      decoded.findings !== undefined,
+    );
+  }
+
+  #isDecodable(): boolean {
+    return this.bytes.length <= MAX_DEOBFUSCATED_BYTES;
   }
 
   /** Findings of the code that deobfuscation brought to light; none where it changed nothing. */
@@ -114,7 +113,7 @@ class FileAnalysis {
     const deobfuscation = await this.#decode(source, DECODING_SHARE);
     const { changed, level } = deobfuscation;
     const doubts = doubtsAbout(source, deobfuscation);
-    const limits = [...doubts, ...deobfuscation.limits];
+    const limits = [...doubts, ...deobfuscation.limits.map((limit) => `Decoding: ${limit}`)];
     if (!changed) return { limits: level === 'full' ? doubts : limits };
     const code = source.kind === 'page' ? codeOfPage(deobfuscation.code) : deobfuscation.code;
     const parsed = parseScript(code);
@@ -125,14 +124,9 @@ class FileAnalysis {
 
   /** Decodes within a share of the time that is left, or says why not. */
   async #decode(source: ScriptSource | PageSource, share: number): Promise<Deobfuscation> {
-    const { evaluationStopped } = this.job;
-    if (this.bytes.length > MAX_DEOBFUSCATED_BYTES) {
+    if (!this.#isDecodable()) {
       const limit = `Only content up to ${MAX_DEOBFUSCATED_BYTES} bytes is decoded; this has ${this.bytes.length}.`;
       return notDecoded(source.text, 'none', [limit]);
-    }
-    if (evaluationStopped !== undefined) {
-      const limit = `Evaluation was stopped: ${evaluationStopped}. The code was not decoded.`;
-      return source.kind === 'page' ? notDecoded(source.text, 'none', [limit]) : reformatted(source, limit);
     }
     const until = Date.now() + this.#remainingMs() * share;
     return source.kind === 'page' ? this.#decodePage(source, until) : this.#decodeScript(source, until);
@@ -171,12 +165,34 @@ class FileAnalysis {
     }
   }
 
+  #deobfuscationResult(decoded: Deobfuscation): DeobfuscationResult {
+    const { source } = this;
+    const { deobfuscation, limits } = boundCode(decoded);
+    const doubts = isCode(source) ? doubtsAbout(source, deobfuscation) : [];
+    const coverage = coverageOf(source, {
+      level: deobfuscation.level,
+      parsed: deobfuscation.parsed,
+      confidence: doubts.length > 0 ? 'low' : deobfuscation.confidence,
+      limits: [...deobfuscation.limits, ...limits, ...doubts],
+    });
+    const code = deobfuscation.code.toWellFormed();
+    const analysisReport = deobfuscationReport({
+      deobfuscation,
+      coverage,
+      kind: source.kind,
+      inputBytes: this.bytes.length,
+      indicators: findIndicators(code),
+      blobs: deobfuscation.level === 'none' ? decodeBlobs(source.text) : [],
+    });
+    return { deobfuscatedCode: code, analysisReport, coverage };
+  }
+
   #vulnerabilitiesResult(
     findings: Findings,
-    decoded: boolean,
     limits: readonly string[],
+    decoded = false,
   ): VulnerabilitiesResult {
-    const source = this.#source;
+    const { source } = this;
     const bounded = boundFindings(findings);
     const doubtful = limits.some((limit) => limit.startsWith(LOOKS_OBFUSCATED));
     const coverage = coverageOf(source, {
@@ -201,6 +217,7 @@ class FileAnalysis {
 }
 
 const LOOKS_OBFUSCATED = 'The code looks obfuscated';
+const STOPPED = 'Evaluation was stopped: it took too long, or more than the process could bear.';
 
 function isCode(source: Source): source is ScriptSource | PageSource {
   return source.kind === 'script' || (source.kind === 'page' && source.scripts.length > 0);
@@ -231,7 +248,7 @@ function searchable(source: ScriptSource | PageSource): { code: string; dialect:
 }
 
 function codeOfPage(html: string): string {
-  const page = identifySource(Buffer.from(html), { hint: 'html' });
+  const page = identifySource(Buffer.from(html), 'html');
   return page.kind === 'page' ? searchable(page).code : '';
 }
 

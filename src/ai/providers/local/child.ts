@@ -57,7 +57,8 @@ async function work(): Promise<void> {
 async function answer({ id, job, deadlineEpochMs }: Assignment<LocalJob>): Promise<Reply> {
   try {
     const budgetMs = (deadlineEpochMs - Date.now()) * BUDGET_SHARE;
-    const value = await analyze(job, ANALYSERS, budgetMs);
+    const keepPartial = (value: unknown): void => reply({ kind: 'partial', id, value });
+    const value = await analyze(job, ANALYSERS, budgetMs, keepPartial);
     return { kind: 'answer', id, rssBytes: process.memoryUsage.rss(), value };
   } catch (error) {
     const message = (error instanceof Error ? `${error.name}: ${error.message}` : 'unknown').slice(

@@ -8,6 +8,8 @@ import type { ScriptSource } from './source.js';
 
 /** JSON may need six bytes for a character, and a reply has 16 MiB. */
 const MAX_CODE_CHARS = 2_300_000;
+/** No hand writes such lines. */
+const LONG_LINE = /[^\n]{400}/;
 
 /** The code as it came, and why. */
 export function notDecoded(code: string, level: Coverage['level'], limits: readonly string[]): Deobfuscation {
@@ -25,12 +27,13 @@ export function notDecoded(code: string, level: Coverage['level'], limits: reado
   };
 }
 
-/** The code with a readable layout, where it can be parsed; nothing is evaluated. */
-export function reformatted({ text, dialect }: ScriptSource, limit: string): Deobfuscation {
+/** The code as it is before anything is evaluated: with a readable layout, if it has none and can be parsed. */
+export function laidOut({ text, dialect }: ScriptSource, limit: string): Deobfuscation {
+  if (!LONG_LINE.test(text)) return notDecoded(text, 'none', [limit]);
   const parsed = parseScript(text, dialect);
   if (parsed === undefined) return notDecoded(text, 'none', [limit]);
   try {
-    const { code } = generate(parsed.ast, { comments: true, jsescOption: { minimal: true } });
+    const { code } = generate(parsed.ast, { jsescOption: { minimal: true } });
     return { ...notDecoded(code, 'partial', [limit, 'Only its layout was made readable.']), parsed: true };
   } catch {
     return notDecoded(text, 'none', [limit, 'It is nested too deeply to be laid out again.']);

@@ -23,7 +23,7 @@ export const MAX_CONTENT_BYTES = 1024 * 1024;
 export interface LocalProviderOptions {
   /** Files analysed at once, each in a process of its own. */
   readonly processes: number;
-  /** For one file in all, its second attempt included; waiting in the queue does not count. */
+  /** For one file; waiting in the queue does not count. */
   readonly timeoutMs: number;
   /** Files that may wait. */
   readonly queueLimit: number;
@@ -35,8 +35,6 @@ export interface LocalProviderOptions {
 }
 
 const MAX_HEAP_MB = 512;
-/** The first attempt gets this share of the time, so that there is some left for one without evaluation. */
-const FIRST_ATTEMPT_SHARE = 0.75;
 
 /** The embedded analysers, in processes of their own: no key, no network, and nothing that an input can break. */
 export class LocalProvider implements AiProvider {
@@ -94,39 +92,25 @@ export class LocalProvider implements AiProvider {
     await this.#pool.close();
   }
 
-  /** What hung or died gets a second attempt without evaluation, in the time that the first has left over. */
+  /** What a child had found out before it hung or died is an answer, and says what is missing. */
   async #analyze<T extends AnalysisType>(
     type: T,
     job: LocalJob,
     signal: AbortSignal,
   ): Promise<AnalysisResult<T>> {
     const parse = (value: unknown): AnalysisResult<T> => parseResult(type, value);
-    let deadlineMs = 0;
-    const onStart = (): void => {
-      deadlineMs = Date.now() + this.#timeoutMs;
+    let partial: AnalysisResult<T> | undefined;
+    const onPartial = (result: AnalysisResult<T>): void => {
+      partial = result;
     };
     try {
-      const timeoutMs = Math.ceil(this.#timeoutMs * FIRST_ATTEMPT_SHARE);
-      return await this.#pool.run(job, { parse, signal, timeoutMs, onStart });
+      return await this.#pool.run(job, { parse, signal, onPartial });
     } catch (error) {
-      const evaluationStopped = reasonToRetry(error);
-      if (evaluationStopped === undefined) throw error;
-      const timeoutMs = Math.max(1, deadlineMs - Date.now());
-      return await this.#pool
-        .run({ ...job, evaluationStopped }, { parse, signal, timeoutMs, urgent: true })
-        .catch((retryError: unknown) => {
-          // The time that the caller knows of is that of both attempts.
-          if (!(retryError instanceof AnalysisTimeoutError)) throw retryError;
-          throw new AnalysisTimeoutError(this.name, this.#timeoutMs);
-        });
+      const interrupted = error instanceof AnalysisTimeoutError || error instanceof AnalysisCrashedError;
+      if (interrupted && partial !== undefined) return partial;
+      throw error;
     }
   }
-}
-
-function reasonToRetry(error: unknown): string | undefined {
-  if (error instanceof AnalysisTimeoutError) return `it had not finished after ${error.timeoutMs} ms`;
-  if (error instanceof AnalysisCrashedError) return `it ended the process (${error.reason})`;
-  return undefined;
 }
 
 function parseResult<T extends AnalysisType>(type: T, value: unknown): AnalysisResult<T> {

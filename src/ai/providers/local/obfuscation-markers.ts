@@ -11,7 +11,11 @@ const MARKERS: readonly Marker[] = [
   { sign: 'identifiers like "_0x3f2a"', pattern: /\b_0x[0-9a-f]{3,8}\b/g, least: 6 },
   { sign: 'long runs of encoded text', pattern: /["'`][A-Za-z0-9+/=%_-]{600}/g, least: 1 },
   { sign: 'text written in escapes', pattern: /(?:\\x[0-9a-f]{2}|\\u[0-9a-f]{4}){6}/gi, least: 8 },
-  { sign: 'code written in brackets and signs only (JSFuck)', pattern: /[[\]()!+]{400}/g, least: 1 },
+  {
+    sign: 'code written in brackets and signs only (JSFuck)',
+    pattern: /(?=[^!]{0,99}!)(?=[^+]{0,99}\+)(?=[^[]{0,99}\[)[[\]()!+]{400}/g,
+    least: 1,
+  },
   { sign: 'a packer ("p,a,c,k,e,d")', pattern: /function\s?\(p,\s?a,\s?c,\s?k,\s?e,\s?[dr]\)/g, least: 1 },
   { sign: 'tables of character codes', pattern: /(?:\b(?:0x[0-9a-f]{1,6}|\d{1,6})\s?,\s?){60}/gi, least: 1 },
 ];

@@ -68,17 +68,15 @@ export interface RunOptions<Answer> {
   readonly signal: AbortSignal;
   /** In place of the pool's. */
   readonly timeoutMs?: number;
-  /** Goes before those that wait, and is never refused: for a job that has had its turn in the queue. */
-  readonly urgent?: boolean;
-  /** Called when the job has left the queue and its time begins. */
-  readonly onStart?: () => void;
+  /** Takes what the child has so far, before it tries something that it may not survive. Checked by `parse`. */
+  readonly onPartial?: (answer: Answer) => void;
 }
 
 interface Task {
   readonly id: number;
   readonly job: unknown;
   readonly timeoutMs: number;
-  readonly onStart: (() => void) | undefined;
+  readonly keepPartial: (value: unknown) => void;
   readonly resolve: (value: unknown) => void;
   readonly reject: (reason: unknown) => void;
   /** Set while it occupies a slot. */
@@ -118,6 +116,7 @@ const replySchema: z.ZodType<Reply> = z.discriminatedUnion('kind', [
     rssBytes: z.number().nonnegative(),
     value: z.unknown(),
   }),
+  z.strictObject({ kind: z.literal('partial'), id: z.int(), value: z.unknown() }),
   z.strictObject({
     kind: z.literal('failure'),
     id: z.int(),
@@ -173,11 +172,11 @@ export class ProcessPool<Job> {
    *   InvalidAnswerError, or the signal's reason.
    */
   async run<Answer>(job: Job, options: RunOptions<Answer>): Promise<Answer> {
-    const { signal, parse, onStart, urgent = false, timeoutMs = this.#options.timeoutMs } = options;
+    const { signal, parse, onPartial, timeoutMs = this.#options.timeoutMs } = options;
     signal.throwIfAborted();
     this.start();
     if (this.#closing !== undefined || !this.#startable()) throw this.#unavailable();
-    if (!urgent && this.#freeSlot() === undefined && this.#queue.length >= this.#options.queueLimit) {
+    if (this.#freeSlot() === undefined && this.#queue.length >= this.#options.queueLimit) {
       throw new ProviderBusyError(this.#options.name, this.#options.queueLimit);
     }
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
@@ -185,16 +184,15 @@ export class ProcessPool<Job> {
       id: this.#nextId++,
       job,
       timeoutMs,
-      onStart,
       reject,
-      // Inside the pool, so that a child whose answer is nonsense is known as such and replaced.
+      // Checked inside the pool, so that a child whose answer is nonsense is known as such and replaced.
       resolve: (value) => resolve(parse(value)),
+      keepPartial: (value) => onPartial?.(parse(value)),
     };
     const abort = (): void => this.#abort(task, signal.reason);
     signal.addEventListener('abort', abort, { once: true });
     try {
-      if (urgent) this.#queue.unshift(task);
-      else this.#queue.push(task);
+      this.#queue.push(task);
       this.#dispatch();
       return (await promise) as Answer;
     } finally {
@@ -275,7 +273,6 @@ export class ProcessPool<Job> {
 
   #assign(slot: Slot, task: Task): void {
     slot.task = task;
-    task.onStart?.();
     task.deadline = {
       epochMs: Date.now() + task.timeoutMs,
       timer: setTimeout(() => this.#timeOut(task), task.timeoutMs),
@@ -346,19 +343,17 @@ export class ProcessPool<Job> {
     if (slot.state !== 'ready' || slot.task?.id !== reply.id) {
       return this.#refuseGarbage(slot, process, 'a reply to something that was not asked');
     }
+    try {
+      if (reply.kind === 'partial') return slot.task.keepPartial(reply.value);
+      if (reply.kind === 'answer') slot.task.resolve(reply.value);
+      else slot.task.reject(new AnalysisCrashedError(this.#options.name, reply.message));
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : 'not an answer';
+      return this.#refuseGarbage(slot, process, reason.slice(0, 500));
+    }
+    this.#release(slot);
     slot.jobs += 1;
     slot.failures = 0;
-    if (reply.kind === 'failure') {
-      this.#release(slot)?.reject(new AnalysisCrashedError(this.#options.name, reply.message));
-    } else {
-      try {
-        slot.task.resolve(reply.value);
-        this.#release(slot);
-      } catch (error) {
-        const reason = error instanceof Error ? error.message : 'not an answer';
-        return this.#refuseGarbage(slot, process, reason.slice(0, 500));
-      }
-    }
     this.#recycleIfWorn(slot, reply.rssBytes);
     this.#dispatch();
   }

@@ -11,6 +11,7 @@ export interface Assignment<Job> {
 /** All that a child may say. Anything else is garbage, and a child that sends garbage is killed. */
 export type Reply =
   | { readonly kind: 'ready' }
+  | { readonly kind: 'partial'; readonly id: number; readonly value: unknown }
   | { readonly kind: 'answer'; readonly id: number; readonly rssBytes: number; readonly value: unknown }
   | { readonly kind: 'failure'; readonly id: number; readonly rssBytes: number; readonly message: string };
 

@@ -42,23 +42,13 @@ export interface UnreadableSource extends Identified {
   readonly kind: 'unreadable';
 }
 
-export interface IdentifyOptions {
-  readonly hint?: Language | undefined;
-  /** Whether grammars may be tried on unknown text; costs some time on hostile input. Default true. */
-  readonly guess?: boolean;
-}
-
-export function identifySource(bytes: Uint8Array, options: IdentifyOptions = {}): Source {
+/** What the bytes are, by themselves and by the language that the file's name suggests. */
+export function identifySource(bytes: Uint8Array, hint?: Language): Source {
   const decoded = decodeText(bytes);
-  if (decoded.kind === 'binary') {
-    return unreadable(`The content is not text: ${decoded.reason}.`);
-  }
+  if (decoded.kind === 'binary') return unreadable(`The content is not text: ${decoded.reason}.`);
   const { text, limits } = decoded;
   if (text.trim() === '') return unreadable('The content is empty.');
-  const { hint } = options;
-  return hint === undefined
-    ? identifyText(text, limits, options.guess ?? true)
-    : identifyHinted(text, limits, hint);
+  return hint === undefined ? identifyText(text, limits) : identifyHinted(text, limits, hint);
 }
 
 function identifyHinted(text: string, limits: readonly string[], hint: Language): Source {
@@ -87,14 +77,14 @@ function identifyHinted(text: string, limits: readonly string[], hint: Language)
   };
 }
 
-function identifyText(text: string, limits: readonly string[], mayGuess: boolean): Source {
+function identifyText(text: string, limits: readonly string[]): Source {
   const known = languageOfMarks(text);
   if (known === 'html') return page(text, limits, 'guess');
   if (known !== undefined && known !== 'javascript') {
     return { kind: 'other', language: known, languageSource: 'guess', text, limits };
   }
   if (isJson(text)) return { kind: 'other', language: 'json', languageSource: 'parse', text, limits };
-  return identifyByParse(text, limits, mayGuess) ?? identifyByGuess(text, limits, mayGuess);
+  return identifyByParse(text, limits) ?? identifyByGuess(text, limits);
 }
 
 /** What the first characters say, where they say it clearly. */
@@ -123,11 +113,7 @@ function isJson(text: string): boolean {
   }
 }
 
-function identifyByParse(
-  text: string,
-  limits: readonly string[],
-  mayGuess: boolean,
-): ScriptSource | undefined {
+function identifyByParse(text: string, limits: readonly string[]): ScriptSource | undefined {
   const parsed = parseScript(text);
   if (parsed === undefined) return undefined;
   const evidence = scriptEvidence(parsed.ast);
@@ -135,14 +121,14 @@ function identifyByParse(
   const { dialect } = parsed;
   const script = { kind: 'script', language: dialect, languageSource: 'parse', dialect, text } as const;
   if (evidence === 'certain') return { ...script, ambiguous: false, limits };
-  const guess = mayGuess ? guessLanguage(text) : undefined;
+  const guess = guessLanguage(text);
   if (guess !== undefined && guess !== 'javascript' && guess !== 'typescript') return undefined;
   const limit = `The content can be read as ${dialect}, but also as other languages, such as Python.`;
   return { ...script, ambiguous: true, limits: [...limits, limit] };
 }
 
-function identifyByGuess(text: string, limits: readonly string[], mayGuess: boolean): Source {
-  const guess = mayGuess ? guessLanguage(text) : undefined;
+function identifyByGuess(text: string, limits: readonly string[]): Source {
+  const guess = guessLanguage(text);
   if (guess === undefined) {
     const limit = 'The language could not be recognised.';
     return { kind: 'other', language: 'unknown', languageSource: 'none', text, limits: [...limits, limit] };

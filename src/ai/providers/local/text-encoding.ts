@@ -4,8 +4,9 @@ export type DecodedText =
   | { readonly kind: 'text'; readonly text: string; readonly limits: readonly string[] }
   | { readonly kind: 'binary'; readonly reason: string };
 
-/** A text may hold stray NUL bytes; one with more is taken for binary data. */
-const MAX_NUL_SHARE = 0.001;
+/** A text may hold stray NUL bytes, also to mislead; one with more is taken for binary data. */
+const MAX_STRAY_NULS = 4;
+const MAX_NUL_SHARE = 0.01;
 const MAX_CONTROL_SHARE = 0.1;
 /** Names binary data for the report. Alone it decides nothing: `GIF89a/*` is also how a script may begin. */
 const BINARY_FORMATS: readonly (readonly [string, readonly number[]])[] = [
@@ -57,21 +58,17 @@ function utf16Of(bytes: Uint8Array): 'utf-16le' | 'utf-16be' | undefined {
 
 function decodeBytes(bytes: Uint8Array): DecodedText {
   const { nuls, controls } = countControls(bytes);
-  if (nuls > Math.max(1, bytes.length * MAX_NUL_SHARE)) return binary(bytes, 'it contains NUL bytes');
-  const limits = nuls > 0 ? ['The text contains NUL bytes.'] : [];
+  if (nuls > Math.max(MAX_STRAY_NULS, bytes.length * MAX_NUL_SHARE))
+    return binary(bytes, 'it contains NUL bytes');
+  if (controls > bytes.length * MAX_CONTROL_SHARE) return binary(bytes, 'much of it is control characters');
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    if (controls > bytes.length * MAX_CONTROL_SHARE) {
-      return binary(bytes, 'much of it is control characters');
-    }
-    return { kind: 'text', text, limits };
+    return { kind: 'text', text, limits: nuls > 0 ? ['The text contains NUL bytes.'] : [] };
   } catch {
-    // No UTF-8. Old scripts come in one-byte encodings; with control characters it is no text in any of them.
-    if (controls > bytes.length * (MAX_CONTROL_SHARE / 5)) {
-      return binary(bytes, 'it is not valid text in UTF-8 or UTF-16');
-    }
-    limits.push('The text is not valid UTF-8; its bytes were read as Windows-1252.');
-    return { kind: 'text', text: new TextDecoder('windows-1252').decode(bytes), limits };
+    // Not UTF-8. Old scripts come in one-byte encodings, but those have no such characters at all.
+    if (nuls + controls > 0) return binary(bytes, 'it is not valid text in UTF-8 or UTF-16');
+    const limit = 'The text is not valid UTF-8; its bytes were read as Windows-1252.';
+    return { kind: 'text', text: new TextDecoder('windows-1252').decode(bytes), limits: [limit] };
   }
 }
 

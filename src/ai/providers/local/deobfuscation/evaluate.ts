@@ -35,6 +35,7 @@ export async function evaluate(
 function scriptOf(setup: string, expressions: readonly string[]): string {
   const thunks = expressions.map((expression) => `() => (${expression})`).join(',\n');
   return `(() => {
+    for (const name of ['window', 'self', 'global', 'top']) globalThis[name] = globalThis;
     const stringify = JSON.stringify;
     const runAll = (thunks) => {
       const results = [];

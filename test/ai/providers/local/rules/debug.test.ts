@@ -8,8 +8,25 @@ import { indexProgram } from '../../../../../src/ai/providers/local/rules/progra
 import { readFileSync } from 'node:fs';
 it('d', () => {
   const { file } = parseSource(readFileSync('/tmp/d.js', 'utf8'), 'javascript');
-  const names = new NameResolver(); const t = new TaintTracker(names, new Sources(names), indexProgram(file, () => undefined), () => undefined);
+  const names = new NameResolver();
+  const t = new TaintTracker(
+    names,
+    new Sources(names),
+    indexProgram(file, () => undefined),
+    () => undefined,
+  );
   let o = '';
-  traverse(file, { CallExpression(p) { o += `${p.node.loc?.start.line} ${names.callee(p)} | ${names.method(p)} | ${names.receiverWords(p)} | ${children(p, 'arguments').map((a) => JSON.stringify(t.of(a).map((x) => [x.level, x.origin, x.composed, [...x.safeFor].join()]))).join(' ; ')}\n`; } });
+  traverse(file, {
+    CallExpression(p) {
+      o += `${p.node.loc?.start.line} ${names.callee(p)} | ${names.method(p)} | ${names.receiverWords(p)} | ${children(
+        p,
+        'arguments',
+      )
+        .map((a) =>
+          JSON.stringify(t.of(a).map((x) => [x.level, x.origin, x.composed, [...x.safeFor].join()])),
+        )
+        .join(' ; ')}\n`;
+    },
+  });
   process.stdout.write(o);
 });
