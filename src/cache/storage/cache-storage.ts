@@ -29,7 +29,7 @@ export interface StorageStats {
 
 /**
  * The contract of every storage, and its injection token. Keys are any strings; values anything that
- * `value-encoding.ts` can carry. A storage never returns an expired entry, never the caller's own object, and never
+ * `value-codec.ts` can carry. A storage never returns an expired entry, never the caller's own object, and never
  * throws for bytes that it cannot read: those are a counted miss.
  *
  * All namespaces of one storage share its bounds and connection, and never see each other's keys.

@@ -1,72 +1,43 @@
-import { createHash, randomUUID } from 'node:crypto';
-import { once } from 'node:events';
-import { realpathSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
-import type { Server } from 'node:net';
-import { createConnection, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
+import { DatabaseSync } from 'node:sqlite';
 import { CacheDirectoryLockedError } from '../cache.errors.js';
 
-/** Longer paths cannot name a socket (`sun_path`, unix(7)). */
-const MAX_SOCKET_PATH = 100;
-const ATTEMPTS = 3;
+const SQLITE_BUSY = 5;
 
 /**
- * A lock on a directory that ends with its process, however that ends: a listening Unix socket. Its file may outlive
- * the process, but nobody answers there any more, so it is taken over; a process id in a file could by then be
- * somebody else's. Who is asked answers with its process id and a random name.
+ * A lock on a directory that the kernel releases when its process ends, however that ends: no stale lock, no process
+ * id to be mistaken for another's. Node has no call for it, but SQLite locks a file that way (fcntl; two storages of
+ * one process exclude each other too). Nothing is ever written to that file; who holds it stands in another one.
  */
 export class DirectoryLock {
-  private constructor(
-    private readonly server: Server,
-    private readonly path: string,
-  ) {}
+  private constructor(private readonly database: DatabaseSync) {}
 
-  /** @throws CacheDirectoryLockedError while another process, or another storage of this one, holds it */
-  static async acquire(directory: string): Promise<DirectoryLock> {
-    const path = socketPathOf(directory);
-    const name = `${process.pid} ${randomUUID()}`;
-    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-      const server = createServer((socket) => socket.on('error', () => {}).end(name));
-      server.listen(path);
-      const outcome = await Promise.race([
-        once(server, 'listening').then(() => undefined),
-        once(server, 'error').then(([error]) => error as NodeJS.ErrnoException),
-      ]);
-      if (outcome !== undefined && outcome.code !== 'EADDRINUSE') throw outcome;
-      const holder = await ask(path);
-      if (holder === name) {
-        server.unref();
-        return new DirectoryLock(server, path);
-      }
-      server.close();
-      if (holder !== undefined) throw new CacheDirectoryLockedError(directory, Number.parseInt(holder, 10));
-      await rm(path, { force: true });
+  /** @throws CacheDirectoryLockedError, or the error of SQLite if the directory can't be written */
+  static acquire(directory: string): DirectoryLock {
+    const holder = join(directory, 'owner.pid');
+    const database = new DatabaseSync(join(directory, 'owner.lock'));
+    try {
+      database.exec('BEGIN EXCLUSIVE');
+    } catch (error) {
+      database.close();
+      if ((error as { errcode?: unknown }).errcode !== SQLITE_BUSY) throw error;
+      throw new CacheDirectoryLockedError(directory, readPid(holder));
     }
-    throw new CacheDirectoryLockedError(directory, Number.NaN);
+    writeFileSync(holder, `${process.pid}\n`);
+    return new DirectoryLock(database);
   }
 
-  async release(): Promise<void> {
-    this.server.close();
-    await rm(this.path, { force: true });
+  release(): void {
+    this.database.close();
   }
 }
 
-function socketPathOf(directory: string): string {
-  const real = realpathSync(directory);
-  const path = join(real, 'lock.sock');
-  if (Buffer.byteLength(path) <= MAX_SOCKET_PATH) return path;
-  return join(tmpdir(), `athena-${createHash('sha256').update(real).digest('hex').slice(0, 32)}.sock`);
-}
-
-/** Who holds the socket; undefined where nobody answers. */
-async function ask(path: string): Promise<string | undefined> {
-  const socket = createConnection(path);
+/** 0 in the moment between the lock and the note of its holder. */
+function readPid(file: string): number {
   try {
-    return (await text(socket)) || undefined;
+    return Number.parseInt(readFileSync(file, 'utf8'), 10) || 0;
   } catch {
-    return undefined;
+    return 0;
   }
 }

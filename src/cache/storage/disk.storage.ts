@@ -1,80 +1,100 @@
-import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, renameSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync } from 'node:fs';
 import type { Database, RootDatabase } from 'lmdb';
 import { open } from 'lmdb';
-import { EntryTooLargeError, StorageClosedError, StorageUnavailableError } from '../cache.errors.js';
+import {
+  CacheError,
+  EntryTooLargeError,
+  InvalidCacheOptionError,
+  StorageClosedError,
+  StorageUnavailableError,
+} from '../cache.errors.js';
 import type { CacheEntry } from './cache-entry.js';
 import type { CacheStorage, StorageStats, StoredEntry, WriteOutcome } from './cache-storage.js';
+import { DatabaseFile } from './database-file.js';
 import { DirectoryLock } from './directory-lock.js';
+import type { IndexRow, LogRecord } from './disk-record.js';
+import {
+  decodeRecord,
+  decodeRow,
+  encodeRecord,
+  encodeRow,
+  expiryKey,
+  expiryOf,
+  footprint,
+  physicalKeyOf,
+  plainKeyOf,
+  rangesOf,
+  sequenceKey,
+  sequenceOf,
+  spaceOf,
+} from './disk-record.js';
 import type { EnvelopeCodec } from './envelope.js';
-import { expiryOf } from './envelope.js';
 
 export interface DiskStorageOptions {
   /** A directory of its own for each process; made if it is missing. */
   readonly directory: string;
-  /** Bound of all records together. One entry may have a quarter of it. */
+  /** Bound of all entries together, in bytes on disk. The file may grow to 1.5 times that. */
   readonly maxBytes: number;
   readonly codec: EnvelopeCodec;
   /** Epoch milliseconds. Default `Date.now`. */
   readonly now?: () => number;
-  /** How often what has expired is looked for, in milliseconds. Default 30 000. */
-  readonly sweepIntervalMs?: number;
-  /** Called when a damaged database was put aside, with where it is now. */
+  /** Called when a database that could not be used was put aside, and a new one begun. */
   readonly onCorruptDatabase?: (movedTo: string) => void;
 }
 
-/** A record: when it was written, and how many bytes it has. */
-interface Placement {
-  readonly sequence: number;
-  readonly bytes: number;
-}
-
-const ENTRY_FRACTION = 4;
-/** Eviction goes on to here, so that it does not begin again with the next write. */
+/** One entry may take this part of `maxBytes`. */
+const LARGEST_PART = 1 / 4;
+/** Eviction goes on to here, so that the next write does not begin again. */
 const LOW_WATER = 0.9;
-const EVICTION_BATCH = 256;
-const SWEEP_BATCH = 5_000;
-
-/** A record is: sequence (8 bytes), length of the key (4), the key in UTF-16, the envelope. */
-const SEQUENCE_LENGTH = 8;
-const KEY_OFFSET = SEQUENCE_LENGTH + 4;
-/** An entry of the write order is: length of the record (8), expiry (8), key of the record. */
-const ORDER_KEY_OFFSET = 16;
-const NAMESPACE_HASH_LENGTH = 16;
+const BATCH_OPERATIONS = 1000;
+/** Of `maxBytes`: pages that a transaction frees are written again by the next ones only. */
+const BATCH_PART = 1 / 16;
+/** Looked at with each batch of writes, beside two for each write: whatever expires is gone after that many writes. */
+const EXPIRED_PER_BATCH = 64;
+const PAGE = 1000;
+const NOTHING = Buffer.of(0);
+/** A transaction that can't be aborted, which lmdb-js 3.5 needs to close afterwards. */
+const SYNCHRONOUS = 0;
+const BINARY = { encoding: 'binary', keyEncoding: 'binary' } as const;
+/**
+ * With its defaults, lmdb-js 3.5 leaves rejections unhandled when a commit fails (a full disk), and then never closes.
+ * These two make failure orderly; the first also has each commit synced, in the library's thread, before it resolves.
+ */
+const ENVIRONMENT = {
+  ...BINARY,
+  overlappingSync: false,
+  eventTurnBatching: false,
+  noSubdir: false,
+  maxDbs: 3,
+} as const;
 
 /**
- * Entries in LMDB. A write that has resolved is in the operating system's hands: it survives `kill -9` of the process.
- * It is flushed to the medium a moment later; a power cut may take the writes of that moment, and leaves the database
- * sound (LMDB writes pages anew and moves the root last).
- *
- * Bounded first-in-first-out, by an order of writes beside the records: reads then write nothing, and what goes first
- * is what was computed longest ago. Keys lie under their hash, for LMDB's are short; the record has them whole.
+ * Entries in LMDB. A write that has resolved is synced to the disk: it survives `kill -9` of the process, and a power
+ * failure where the disk keeps its word. Bounded by bytes: what has expired gives way, then what was written first; an order of use would
+ * make a write of every read. Reads are synchronous, from the memory map; writes are committed together, one
+ * transaction for all that came while the one before was under way.
  */
 export class DiskCacheStorage implements CacheStorage {
+  private readonly space: Buffer;
+
   private constructor(
-    private readonly database: DiskDatabase,
+    private readonly log: EntryLog,
     private readonly namespaceName = 'default',
-  ) {}
+  ) {
+    this.space = spaceOf(namespaceName);
+  }
 
   /**
-   * Opens or makes the database. A damaged one is put aside, and begun anew: this is a cache.
-   * @throws CacheDirectoryLockedError, RangeError
+   * Opens the database of the directory, or begins one. What can't be used is put aside (see `onCorruptDatabase`).
+   * @throws CacheDirectoryLockedError, InvalidCacheOptionError, StorageUnavailableError
    */
   static async open(options: DiskStorageOptions): Promise<DiskCacheStorage> {
-    return new DiskCacheStorage(await DiskDatabase.open(options));
+    return new DiskCacheStorage(openLog(options));
   }
 
   peek(key: string): StoredEntry | undefined {
-    const { database, namespaceName } = this;
-    const record = database.read(physicalKey(namespaceName, key));
-    if (record === undefined) return undefined;
-    const decoded = database.options.codec.decode(envelopeOf(record), { namespace: namespaceName, key });
-    if (decoded.kind === 'corrupt') {
-      database.discardCorrupt(physicalKey(namespaceName, key));
-      return undefined;
-    }
-    return decoded.entry.expiresAt > database.now() ? { entry: decoded.entry, tier: 'disk' } : undefined;
+    const entry = this.log.read({ namespace: this.namespaceName, key }, physicalKeyOf(this.space, key));
+    return entry && { entry, tier: 'disk' };
   }
 
   async get(key: string): Promise<StoredEntry | undefined> {
@@ -82,179 +102,187 @@ export class DiskCacheStorage implements CacheStorage {
   }
 
   async getMany(keys: readonly string[]): Promise<(StoredEntry | undefined)[]> {
+    this.log.checkOpen();
     return keys.map((key) => this.peek(key));
   }
 
   async set(key: string, entry: CacheEntry): Promise<WriteOutcome> {
-    const { database, namespaceName } = this;
-    database.checkOpen();
-    const envelope = database.options.codec.encode(entry, { namespace: namespaceName, key });
-    const physical = physicalKey(namespaceName, key);
-    if (entry.expiresAt <= database.now()) await database.remove(physical);
-    else await database.write(physical, key, envelope);
+    await this.log.write({ namespace: this.namespaceName, key }, physicalKeyOf(this.space, key), entry);
     return 'local';
   }
 
   async delete(key: string): Promise<boolean> {
-    const live = this.peek(key) !== undefined;
-    await this.database.remove(physicalKey(this.namespaceName, key));
-    return live;
+    return this.log.remove(physicalKeyOf(this.space, key));
   }
 
   async clear(): Promise<void> {
-    await this.database.removeAll(namespaceHash(this.namespaceName));
+    await this.log.clear(this.space);
   }
 
-  async *keys(prefix = ''): AsyncIterable<string> {
-    yield* this.database.liveKeys(namespaceHash(this.namespaceName), prefix);
+  keys(prefix = ''): AsyncIterable<string> {
+    return this.log.keys(this.space, prefix);
   }
 
   async size(): Promise<number> {
     let count = 0;
-    for (const _ of this.database.liveKeys(namespaceHash(this.namespaceName), '')) count += 1;
+    for await (const _ of this.keys()) count += 1;
     return count;
   }
 
   stats(): StorageStats {
-    return this.database.stats();
+    return this.log.stats();
   }
 
   namespace(name: string): DiskCacheStorage {
-    return new DiskCacheStorage(this.database, name);
+    return new DiskCacheStorage(this.log, name);
   }
 
   close(): Promise<void> {
-    return this.database.close();
+    return this.log.close();
   }
 }
 
-/** Records and their write order, in one LMDB environment that this process alone has open. */
-class DiskDatabase {
-  readonly now: () => number;
+interface EntryAddress {
+  readonly namespace: string;
+  readonly key: string;
+}
+
+/** A change that waits for its transaction. */
+interface Operation {
+  readonly bytes: number;
+  readonly apply: () => void;
+  readonly done: () => void;
+  readonly failed: (error: unknown) => void;
+}
+
+/**
+ * The database: a log of records by sequence, an index from physical key to place in the log, and the places by
+ * expiry. The log is written at its end and evicted at its beginning, so its pages fill and empty as a whole; the
+ * index is small, and all that listing and expiring need.
+ */
+class EntryLog {
   private readonly records: Database<Buffer, Buffer>;
-  private readonly order: Database<Buffer, Buffer>;
-  /** Writes that are on their way: LMDB's reads see what is committed. */
-  private readonly pending = new Map<string, Placement>();
-  private readonly sweeper: NodeJS.Timeout;
-  private bytes = 0;
+  private readonly index: Database<Buffer, Buffer>;
+  private readonly expiries: Database<Buffer, Buffer>;
+  private readonly now: () => number;
+  private readonly largest: number;
+  private readonly queue: Operation[] = [];
+  private writing: Promise<void> | undefined;
+  private closing: Promise<void> | undefined;
+  private sequence = 0;
   private entries = 0;
-  private lastSequence = 0;
-  private sweptTo = 0;
+  private bytes = 0;
   private evictions = 0;
   private corrupt = 0;
-  private evicting: Promise<void> | undefined;
-  private closing: Promise<void> | undefined;
 
-  private constructor(
-    readonly options: DiskStorageOptions,
+  constructor(
+    private readonly root: RootDatabase<Buffer, Buffer>,
+    private readonly options: DiskStorageOptions,
+    private readonly file: DatabaseFile,
     private readonly lock: DirectoryLock,
-    private readonly root: RootDatabase,
   ) {
+    this.records = root.openDB<Buffer, Buffer>('records', BINARY);
+    this.index = root.openDB<Buffer, Buffer>('index', BINARY);
+    this.expiries = root.openDB<Buffer, Buffer>('expiries', BINARY);
     this.now = options.now ?? Date.now;
-    const binary = { encoding: 'binary', keyEncoding: 'binary' } as const;
-    this.records = root.openDB<Buffer, Buffer>('records', binary);
-    this.order = root.openDB<Buffer, Buffer>('order', binary);
-    for (const { key, value } of this.order.getRange()) {
-      this.bytes += readUint64(value, 0);
-      this.entries += 1;
-      this.lastSequence = readUint64(key, 0);
-    }
-    this.sweeper = setInterval(() => void this.sweep().catch(() => {}), options.sweepIntervalMs ?? 30_000);
-    this.sweeper.unref();
+    this.largest = Math.floor(options.maxBytes * LARGEST_PART);
+    this.count();
   }
 
-  static async open(options: DiskStorageOptions): Promise<DiskDatabase> {
-    const { directory, maxBytes } = options;
-    if (!(Number.isSafeInteger(maxBytes) && maxBytes > 0)) {
-      throw new RangeError(`maxBytes must be a positive whole number; got ${maxBytes}.`);
+  /** Reads all there is, and writes: what is damaged throws, or kills, now and not later. */
+  verify(): void {
+    for (const { value } of this.index.getRange()) {
+      const record = this.records.getBinary(sequenceKey(decodeRow(value).sequence));
+      if (record !== undefined) decodeRecord(record);
     }
-    mkdirSync(directory, { recursive: true });
-    const lock = await DirectoryLock.acquire(directory);
-    try {
-      return new DiskDatabase(options, lock, openEnvironment(directory));
-    } catch (error) {
-      const path = join(directory, 'data.mdb');
-      if (!existsSync(path)) {
-        await lock.release();
-        throw error;
-      }
-      const movedTo = `${path}.corrupt-${Date.now()}`;
-      renameSync(path, movedTo);
-      options.onCorruptDatabase?.(movedTo);
-      return new DiskDatabase(options, lock, openEnvironment(directory));
-    }
+    for (const key of this.expiries.getKeys()) expiryOf(key);
+    const end = sequenceKey(this.sequence + 1);
+    this.root.transactionSync(() => void this.records.put(end, NOTHING), SYNCHRONOUS);
+    this.root.transactionSync(() => void this.records.remove(end), SYNCHRONOUS);
   }
 
   checkOpen(): void {
     if (this.closing !== undefined) throw new StorageClosedError('disk');
   }
 
-  read(physical: Buffer): Buffer | undefined {
+  read(address: EntryAddress, physicalKey: Buffer): CacheEntry | undefined {
     this.checkOpen();
-    try {
-      return this.records.getBinary(physical);
-    } catch (error) {
-      throw unavailable(error);
+    const row = this.rowOf(physicalKey);
+    if (row === undefined || row.expiresAt <= this.now()) return undefined;
+    const record = this.recordAt(row.sequence);
+    const decoded =
+      record?.physicalKey.equals(physicalKey) === true
+        ? this.options.codec.decode(record.envelope, address)
+        : ({ kind: 'corrupt', removable: true } as const);
+    if (decoded.kind === 'entry') return decoded.entry.expiresAt > this.now() ? decoded.entry : undefined;
+    if (decoded.kind === 'corrupt') {
+      this.corrupt += 1;
+      if (decoded.removable) this.discard(physicalKey, row.sequence);
+    }
+    return undefined;
+  }
+
+  async write(address: EntryAddress, physicalKey: Buffer, entry: CacheEntry): Promise<void> {
+    this.checkOpen();
+    const { expiresAt } = entry;
+    const envelope = this.options.codec.encode(entry, address);
+    const record = encodeRecord(physicalKey, address.key, envelope);
+    const bytes = footprint(physicalKey, record);
+    if (bytes > this.largest) throw new EntryTooLargeError(address.key, bytes, this.largest);
+    await this.commit(record.length, () => {
+      this.drop(physicalKey);
+      if (expiresAt <= this.now()) return;
+      this.sequence += 1;
+      const row = { sequence: this.sequence, expiresAt, bytes };
+      this.put(this.records, sequenceKey(row.sequence), record);
+      this.put(this.index, physicalKey, encodeRow(row));
+      this.put(this.expiries, expiryKey(row), NOTHING);
+      this.entries += 1;
+      this.bytes += bytes;
+    });
+  }
+
+  /** True if what was removed was live. */
+  remove(physicalKey: Buffer): Promise<boolean> {
+    this.checkOpen();
+    return this.commit(0, () => {
+      const row = this.drop(physicalKey);
+      return row !== undefined && row.expiresAt > this.now();
+    });
+  }
+
+  /** What was written before the call; a page in each transaction, for others to come between. */
+  async clear(space: Buffer): Promise<void> {
+    this.checkOpen();
+    let written = Infinity;
+    for (const { start, end } of rangesOf(space, '')) {
+      let from: Buffer | undefined = start;
+      while (from !== undefined) {
+        const pageStart: Buffer = from;
+        from = await this.commit(0, () => {
+          written = Math.min(written, this.sequence);
+          const page = this.page(pageStart, end);
+          for (const { key, row } of page) if (row.sequence <= written) this.drop(key);
+          return after(page);
+        });
+      }
     }
   }
 
-  async write(physical: Buffer, key: string, envelope: Buffer): Promise<void> {
-    const keyBytes = Buffer.from(key, 'utf16le');
-    const bytes = KEY_OFFSET + keyBytes.length + envelope.length;
-    const limit = Math.floor(this.options.maxBytes / ENTRY_FRACTION);
-    if (bytes > limit) throw new EntryTooLargeError(key, bytes, limit);
-    this.lastSequence += 1;
-    const sequence = this.lastSequence;
-    const head = Buffer.allocUnsafe(KEY_OFFSET);
-    writeUint64(head, sequence, 0);
-    head.writeUInt32BE(keyBytes.length, SEQUENCE_LENGTH);
-    const place = Buffer.allocUnsafe(ORDER_KEY_OFFSET);
-    writeUint64(place, bytes, 0);
-    writeUint64(place, expiryOf(envelope), 8);
-    this.forgetPlacement(physical);
-    this.bytes += bytes;
-    this.entries += 1;
-    // Both in one turn of the event loop: lmdb commits them in one transaction.
-    const committed = Promise.all([
-      this.records.put(physical, Buffer.concat([head, keyBytes, envelope])),
-      this.order.put(sequenceKey(sequence), Buffer.concat([place, physical])),
-    ]);
-    await this.commit(physical, { sequence, bytes }, committed);
-    if (this.bytes > this.options.maxBytes) {
-      this.evicting ??= this.evict().finally(() => (this.evicting = undefined));
-      await this.evicting;
+  async *keys(space: Buffer, prefix: string): AsyncIterable<string> {
+    for (const { start, end } of rangesOf(space, prefix)) {
+      let from: Buffer | undefined = start;
+      while (from !== undefined) {
+        this.checkOpen();
+        const page = this.page(from, end);
+        for (const { key: physicalKey, row } of page) {
+          if (row.expiresAt <= this.now()) continue;
+          const key = plainKeyOf(physicalKey) ?? this.recordAt(row.sequence)?.key;
+          if (key?.startsWith(prefix) === true) yield key;
+        }
+        from = after(page);
+      }
     }
-  }
-
-  async remove(physical: Buffer): Promise<void> {
-    this.checkOpen();
-    if (this.forgetPlacement(physical)) await this.commit(physical, GONE, this.records.remove(physical));
-    // Nothing to remove, or somebody is at it: then it is gone with the next commit.
-    else await this.records.committed;
-  }
-
-  async removeAll(namespace: Buffer): Promise<void> {
-    this.checkOpen();
-    for (;;) {
-      const batch = [...this.records.getKeys({ ...rangeOf(namespace), limit: EVICTION_BATCH })];
-      // A key of LMDB's iterator lies in a buffer that is used again.
-      const keys = batch.map((key) => Buffer.from(key));
-      if (keys.length === 0) return;
-      await Promise.all(keys.map((key) => this.remove(key)));
-    }
-  }
-
-  *liveKeys(namespace: Buffer, prefix: string): Iterable<string> {
-    this.checkOpen();
-    for (const { value } of this.records.getRange(rangeOf(namespace))) {
-      const key = keyOf(value);
-      if (key.startsWith(prefix) && expiryOf(envelopeOf(value)) > this.now()) yield key;
-    }
-  }
-
-  discardCorrupt(physical: Buffer): void {
-    this.corrupt += 1;
-    this.remove(physical).catch(() => {});
   }
 
   stats(): StorageStats {
@@ -264,136 +292,265 @@ class DiskDatabase {
 
   close(): Promise<void> {
     this.closing ??= (async () => {
-      clearInterval(this.sweeper);
-      await this.evicting?.catch(() => {});
+      await this.writing;
       await this.root.close();
-      await this.lock.release();
+      if (!this.file.damaged) this.file.note('closed');
+      this.lock.release();
     })();
     return this.closing;
   }
 
-  /** Takes a record out of the order and of the account; false if there is none. Its bytes go with the next commit. */
-  private forgetPlacement(physical: Buffer): boolean {
-    const placement = this.placementOf(physical);
-    if (placement === undefined || placement === GONE) return false;
-    this.bytes -= placement.bytes;
-    this.entries -= 1;
-    this.order.remove(sequenceKey(placement.sequence)).catch(() => {});
-    return true;
-  }
-
-  private placementOf(physical: Buffer): Placement | undefined {
-    const pending = this.pending.get(physical.toString('latin1'));
-    if (pending !== undefined) return pending;
-    const record = this.read(physical);
-    if (record === undefined) return undefined;
-    return { sequence: record.length < SEQUENCE_LENGTH ? 0 : readUint64(record, 0), bytes: record.length };
-  }
-
-  private async commit(physical: Buffer, placement: Placement, committed: Promise<unknown>): Promise<void> {
-    const name = physical.toString('latin1');
-    this.pending.set(name, placement);
+  /**
+   * A range that stays open keeps LMDB from reusing the pages of what is removed meanwhile: so one page at a time.
+   * Its keys lie in a buffer that is used again, and are copied as they come.
+   */
+  private page(start: Buffer, end: Buffer): { key: Buffer; row: IndexRow }[] {
     try {
-      await committed;
-    } catch (error) {
-      throw unavailable(error);
-    } finally {
-      if (this.pending.get(name) === placement) this.pending.delete(name);
+      const range = this.index.getRange({ start, end, limit: PAGE });
+      return Array.from(range.map(({ key, value }) => ({ key: Buffer.from(key), row: decodeRow(value) })));
+    } catch {
+      this.damaged();
+      return [];
     }
   }
 
-  /** Removes the oldest until there is room again. */
-  private async evict(): Promise<void> {
-    while (this.bytes > this.options.maxBytes * LOW_WATER) {
-      const oldest = this.placesFrom(0, EVICTION_BATCH);
-      if (oldest.length === 0) return;
-      const removals: Promise<void>[] = [];
-      for (const place of oldest) {
-        if (this.bytes <= this.options.maxBytes * LOW_WATER) break;
-        if (place.expiresAt > this.now()) this.evictions += 1;
-        removals.push(this.removeIfStill(place));
+  private count(): void {
+    this.entries = 0;
+    this.bytes = 0;
+    for (const { value } of this.index.getRange()) {
+      this.entries += 1;
+      this.bytes += decodeRow(value).bytes;
+    }
+    for (const key of this.records.getKeys({ reverse: true, limit: 1 })) this.sequence = sequenceOf(key);
+  }
+
+  private rowOf(physicalKey: Buffer): IndexRow | undefined {
+    const row = this.load(this.index, physicalKey);
+    return row && decodeRow(row);
+  }
+
+  private recordAt(sequence: number): LogRecord | undefined {
+    const record = this.load(this.records, sequenceKey(sequence));
+    return record && decodeRecord(record);
+  }
+
+  /** What LMDB can't read is missing, and the next process begins anew. */
+  private load(database: Database<Buffer, Buffer>, key: Buffer): Buffer | undefined {
+    try {
+      return database.getBinary(key);
+    } catch {
+      this.damaged();
+      return undefined;
+    }
+  }
+
+  private damaged(): void {
+    this.corrupt += 1;
+    this.file.note('damaged');
+  }
+
+  /** In a transaction `put` and `remove` act at once; their promises are the transaction's. */
+  private put(database: Database<Buffer, Buffer>, key: Buffer, value: Buffer): void {
+    void database.put(key, value);
+  }
+
+  private drop(physicalKey: Buffer): IndexRow | undefined {
+    const row = this.rowOf(physicalKey);
+    if (row === undefined) return undefined;
+    void this.index.remove(physicalKey);
+    void this.records.remove(sequenceKey(row.sequence));
+    void this.expiries.remove(expiryKey(row));
+    this.entries -= 1;
+    this.bytes -= row.bytes;
+    return row;
+  }
+
+  /** Nobody waits for it; if it fails, the record stays a miss. */
+  private discard(physicalKey: Buffer, sequence: number): void {
+    this.commit(0, () => {
+      if (this.rowOf(physicalKey)?.sequence === sequence) this.drop(physicalKey);
+    }).catch(() => {});
+  }
+
+  /** @throws StorageUnavailableError */
+  private commit<T>(bytes: number, change: () => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      let result: T;
+      const apply = (): void => {
+        result = change();
+      };
+      this.queue.push({ bytes, apply, done: () => resolve(result), failed: reject });
+      this.writing ??= this.writeQueued();
+    });
+  }
+
+  private async writeQueued(): Promise<void> {
+    // What else this turn of the event loop wants to write.
+    await Promise.resolve();
+    while (this.queue.length > 0) {
+      const batch = this.nextBatch();
+      try {
+        await this.writeBatch(batch).catch(() => this.writeBatchAgain(batch));
+        for (const { done } of batch) done();
+      } catch (error) {
+        this.count();
+        const failure = unavailable(error);
+        for (const { failed } of batch) failed(failure);
       }
-      await Promise.all(removals);
+    }
+    // In the same breath as the look at the queue: an operation that comes later begins anew.
+    this.writing = undefined;
+  }
+
+  private nextBatch(): Operation[] {
+    let bytes = 0;
+    let count = 0;
+    for (const operation of this.queue) {
+      bytes += operation.bytes;
+      if (count > 0 && (bytes > this.options.maxBytes * BATCH_PART || count === BATCH_OPERATIONS)) break;
+      count += 1;
+    }
+    return this.queue.splice(0, count);
+  }
+
+  private writeBatch(batch: readonly Operation[]): Promise<void> {
+    return this.transact(() => {
+      for (const { apply } of batch) apply();
+      this.removeExpired(EXPIRED_PER_BATCH + 2 * batch.length);
+      if (this.bytes > this.options.maxBytes) this.makeRoom(this.options.maxBytes * LOW_WATER);
+    });
+  }
+
+  /**
+   * A commit fails as a rule because the disk is full. Then pages within the file have to do: those that a transaction
+   * frees, the one after the next can write.
+   */
+  private async writeBatchAgain(batch: readonly Operation[]): Promise<void> {
+    this.count();
+    await this.transact(() => this.makeRoom(this.bytes * LOW_WATER));
+    await this.transact(() => this.makeRoom(this.bytes * LOW_WATER));
+    await this.writeBatch(batch);
+  }
+
+  private async transact(change: () => void): Promise<void> {
+    try {
+      await this.root.transaction(change);
+    } catch (error) {
+      throw await commitErrorOf(error);
     }
   }
 
-  /** Removes what has expired, a bounded number of places at a time, and goes on from there the next time. */
-  async sweep(): Promise<void> {
-    const places = this.placesFrom(this.sweptTo, SWEEP_BATCH);
-    this.sweptTo = places.length < SWEEP_BATCH ? 0 : (places.at(-1)?.sequence ?? 0) + 1;
-    const expired = places.filter(({ expiresAt }) => expiresAt <= this.now());
-    await Promise.all(expired.map((place) => this.removeIfStill(place)));
+  private removeExpired(limit: number): void {
+    const now = this.now();
+    const keys = Array.from(this.expiries.getKeys({ limit }).map((key) => Buffer.from(key)));
+    for (const key of keys) {
+      if (expiryOf(key) > now) return;
+      this.dropPlace(sequenceOf(key.subarray(8)));
+      void this.expiries.remove(key);
+    }
   }
 
-  private placesFrom(
-    sequence: number,
-    limit: number,
-  ): (Placement & { expiresAt: number; physical: Buffer })[] {
-    this.checkOpen();
-    const range = this.order.getRange({ start: sequenceKey(sequence), limit });
-    return [...range].map(({ key, value }) => ({
-      sequence: readUint64(key, 0),
-      bytes: readUint64(value, 0),
-      expiresAt: readUint64(value, 8),
-      physical: Buffer.from(value.subarray(ORDER_KEY_OFFSET)),
-    }));
+  /** Removes the oldest until no more than `target` bytes are left. */
+  private makeRoom(target: number): void {
+    const now = this.now();
+    while (this.bytes > target) {
+      const oldest = Array.from(this.records.getKeys({ limit: 64 }).map(sequenceOf));
+      if (oldest.length === 0) return;
+      for (const sequence of oldest) {
+        if (this.bytes <= target) return;
+        const row = this.dropPlace(sequence);
+        if (row !== undefined && row.expiresAt > now) this.evictions += 1;
+      }
+    }
   }
 
-  /** The record may have been written again since, and have another place. */
-  private async removeIfStill({ sequence, physical }: { sequence: number; physical: Buffer }): Promise<void> {
-    if (this.placementOf(physical)?.sequence === sequence) await this.remove(physical);
-    else await this.order.remove(sequenceKey(sequence));
+  /** Removes the record of a place, and its entry unless that has moved on. */
+  private dropPlace(sequence: number): IndexRow | undefined {
+    const physicalKey = this.recordAt(sequence)?.physicalKey;
+    const row = physicalKey && this.rowOf(physicalKey);
+    if (physicalKey !== undefined && row?.sequence === sequence) return this.drop(physicalKey);
+    void this.records.remove(sequenceKey(sequence));
+    return undefined;
   }
 }
 
-const GONE: Placement = { sequence: -1, bytes: 0 };
-
-function openEnvironment(directory: string): RootDatabase {
-  // Reading keys and records as bytes; caching and versions of the library are not used.
-  return open({ path: directory, noSubdir: false, maxDbs: 2, encoding: 'binary', keyEncoding: 'binary' });
-}
-
-function namespaceHash(namespace: string): Buffer {
-  return createHash('sha256').update(namespace, 'utf16le').digest().subarray(0, NAMESPACE_HASH_LENGTH);
-}
-
-function physicalKey(namespace: string, key: string): Buffer {
-  return Buffer.concat([namespaceHash(namespace), createHash('sha256').update(key, 'utf16le').digest()]);
-}
-
-function rangeOf(namespace: Buffer): { start: Buffer; end: Buffer } {
-  return { start: namespace, end: Buffer.concat([namespace, Buffer.alloc(33, 0xff)]) };
-}
-
-function keyOf(record: Buffer): string {
-  return record.toString('utf16le', KEY_OFFSET, KEY_OFFSET + keyLengthOf(record));
-}
-
-function envelopeOf(record: Buffer): Buffer {
-  return record.subarray(KEY_OFFSET + keyLengthOf(record));
-}
-
-/** Damaged records have any length; what is read of them the envelope's checksum refuses. */
-function keyLengthOf(record: Buffer): number {
-  return record.length < KEY_OFFSET ? 0 : record.readUInt32BE(SEQUENCE_LENGTH);
-}
-
-function sequenceKey(sequence: number): Buffer {
-  const key = Buffer.allocUnsafe(SEQUENCE_LENGTH);
-  writeUint64(key, sequence, 0);
-  return key;
-}
-
-/** Milliseconds, bytes and sequences stay below 2^53. */
-function writeUint64(buffer: Buffer, value: number, offset: number): void {
-  buffer.writeBigUInt64BE(BigInt(value), offset);
-}
-
-function readUint64(buffer: Buffer, offset: number): number {
-  return Number(buffer.readBigUInt64BE(offset));
+/** Where the next page begins; undefined after the last one. */
+function after(page: readonly { key: Buffer }[]): Buffer | undefined {
+  const last = page.length < PAGE ? undefined : page.at(-1);
+  return last && Buffer.concat([last.key, Buffer.of(0)]);
 }
 
 function unavailable(error: unknown): StorageUnavailableError {
   const reason = error instanceof Error ? error.message : String(error);
   return new StorageUnavailableError('disk', reason, { cause: error });
+}
+
+/** The library hangs the cause of a failed commit on its error: a promise that rejects, a moment later. */
+async function commitErrorOf(error: unknown): Promise<unknown> {
+  const { commitError } = error as { commitError?: Promise<never> };
+  try {
+    await commitError;
+    return error;
+  } catch (cause) {
+    return cause;
+  }
+}
+
+function openLog(options: DiskStorageOptions): EntryLog {
+  const { directory, maxBytes, now = Date.now, onCorruptDatabase } = options;
+  if (!Number.isSafeInteger(maxBytes) || maxBytes <= 0) {
+    throw new InvalidCacheOptionError('maxBytes', 'a positive integer', maxBytes);
+  }
+  try {
+    mkdirSync(directory, { recursive: true });
+    const lock = DirectoryLock.acquire(directory);
+    try {
+      const file = new DatabaseFile(directory);
+      const asideOfFile = file.damaged ? file.moveAside(now()) : undefined;
+      const { log, aside = asideOfFile } = openOrBeginAnew(options, file, lock);
+      if (aside !== undefined) onCorruptDatabase?.(aside);
+      return log;
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+  } catch (error) {
+    throw error instanceof CacheError ? error : unavailable(error);
+  }
+}
+
+function openOrBeginAnew(
+  options: DiskStorageOptions,
+  file: DatabaseFile,
+  lock: DirectoryLock,
+): { log: EntryLog; aside?: string | undefined } {
+  try {
+    return { log: openGuarded(options, file, lock) };
+  } catch (error) {
+    const aside = isDamage(error) ? file.moveAside((options.now ?? Date.now)()) : undefined;
+    if (aside === undefined) throw error;
+    return { log: openGuarded(options, file, lock), aside };
+  }
+}
+
+/** Errors of the system, a full disk say, have a positive number or a name as their code: no fault of the file. */
+function isDamage(error: unknown): boolean {
+  const { code } = error as { code?: unknown };
+  return typeof code === 'number' ? code < 0 : code === undefined;
+}
+
+/** A process that dies in here leaves the note `opening`, and the next one begins anew. */
+function openGuarded(options: DiskStorageOptions, file: DatabaseFile, lock: DirectoryLock): EntryLog {
+  const { closedCleanly } = file;
+  file.note('opening');
+  const root = open<Buffer, Buffer>({ ...ENVIRONMENT, path: options.directory });
+  try {
+    const log = new EntryLog(root, options, file, lock);
+    if (!closedCleanly) log.verify();
+    file.note('open');
+    return log;
+  } catch (error) {
+    void root.close();
+    throw error;
+  }
 }

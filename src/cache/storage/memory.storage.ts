@@ -1,60 +1,79 @@
 import { LRUCache } from 'lru-cache';
-import { EntryTooLargeError, StorageClosedError } from '../cache.errors.js';
+import { EntryTooLargeError, InvalidCacheOptionError, StorageClosedError } from '../cache.errors.js';
 import type { CacheEntry } from './cache-entry.js';
 import type { CacheStorage, StorageStats, StoredEntry, WriteOutcome } from './cache-storage.js';
-import { decodeValue, encodeValue, freezeDeep } from './value-encoding.js';
+import { checkEntry } from './envelope.js';
+import type { IsolatedValue } from './value-codec.js';
+import { decodeValue, isolate, ValueTooLargeError } from './value-codec.js';
 
 export interface MemoryStorageOptions {
-  /** Bound of all entries together: keys, values as encoded, and overhead. One entry may have a quarter of it. */
+  /** Bound of all entries together, in bytes: encoded values, keys, tags and a fixed overhead. */
   readonly maxBytes: number;
   /** Epoch milliseconds. Default `Date.now`. */
   readonly now?: () => number;
 }
 
-/** What an entry costs beside its key and its encoded value: measured at 400 to 600 bytes with Node 24. */
-const OVERHEAD_BYTES = 512;
-const ENTRY_FRACTION = 4;
+/** One entry may take this part of `maxBytes`. */
+const LARGEST_PART = 1 / 4;
 
-/** Either the frozen entry, for all to share; or, for what cannot be frozen, the bytes to make a copy of. */
-type Slot =
-  | { readonly expiresAt: number; readonly stored: StoredEntry }
-  | { readonly expiresAt: number; readonly entry: Omit<CacheEntry, 'value'>; readonly bytes: Buffer };
+/** What an entry with a small value costs beside its key and its encoded value, measured on Node 24. */
+const OVERHEAD_BYTES = 500;
 
+/** `stored` is frozen and shared by all readers; without it, `encoded` makes a value for each of them. */
+interface Slot {
+  readonly key: string;
+  readonly space: Space;
+  readonly expiresAt: number;
+  readonly stored: StoredEntry | undefined;
+  readonly encoded: Buffer | undefined;
+  readonly rest: Omit<CacheEntry, 'value'>;
+}
+
+/** The slots of one namespace. A map for each spares every read the joining and hashing of a longer name. */
+type Space = Map<string, Slot>;
+
+/** What all namespaces of a storage have in common. */
 interface Shared {
-  readonly slots: LRUCache<string, Slot>;
+  readonly spaces: Map<string, Space>;
+  /** Only the order of use and the sizes; a slot that leaves it leaves its space. */
+  readonly order: LRUCache<Slot, Slot>;
   readonly maxBytes: number;
   readonly now: () => number;
   evictions: number;
+  corrupt: number;
   closed: boolean;
 }
 
 /**
- * Entries in this process, bounded by bytes; the least recently used go first. What is stored is a copy of its own:
- * frozen and shared by all readers, or copied for each where it cannot be frozen.
+ * Entries in the memory of this process. Bounded by bytes: the least recently used give way. What is stored is a
+ * copy: frozen and shared by all readers where it consists of plain objects, arrays and primitives, else copied for
+ * each read. What has expired is removed when it is met, or gives way in its turn.
  */
 export class MemoryCacheStorage implements CacheStorage {
-  private readonly head: string;
+  private readonly space: Space;
 
-  /** @throws RangeError unless `maxBytes` is a positive whole number */
+  /** @throws InvalidCacheOptionError */
   constructor(
     private readonly options: MemoryStorageOptions,
     private readonly shared: Shared = createShared(options),
     namespace = 'default',
   ) {
-    // The length tells where the namespace ends: `a` with key `b:x` is not `a:b` with key `x`.
-    this.head = `${namespace.length}:${namespace}`;
+    const space = shared.spaces.get(namespace) ?? new Map<string, Slot>();
+    shared.spaces.set(namespace, space);
+    this.space = space;
   }
 
   peek(key: string): StoredEntry | undefined {
     const { shared } = this;
     if (shared.closed) throw new StorageClosedError('memory');
-    const slot = shared.slots.get(this.head + key);
+    const slot = this.space.get(key);
     if (slot === undefined) return undefined;
     if (slot.expiresAt <= shared.now()) {
-      shared.slots.delete(this.head + key);
+      shared.order.delete(slot);
       return undefined;
     }
-    return 'stored' in slot ? slot.stored : thaw(slot);
+    shared.order.get(slot);
+    return slot.stored ?? this.copyOf(slot);
   }
 
   async get(key: string): Promise<StoredEntry | undefined> {
@@ -62,33 +81,39 @@ export class MemoryCacheStorage implements CacheStorage {
   }
 
   async getMany(keys: readonly string[]): Promise<(StoredEntry | undefined)[]> {
+    this.checkOpen();
     return keys.map((key) => this.peek(key));
   }
 
   async set(key: string, entry: CacheEntry): Promise<WriteOutcome> {
-    const { slots, maxBytes, now, closed } = this.shared;
-    if (closed) throw new StorageClosedError('memory');
-    const bytes = encodeValue(entry.value);
-    const size = bytes.length + 2 * (this.head.length + key.length) + OVERHEAD_BYTES;
-    const limit = Math.floor(maxBytes / ENTRY_FRACTION);
-    if (size > limit) throw new EntryTooLargeError(key, size, limit);
-    if (entry.expiresAt <= now()) slots.delete(this.head + key);
-    else slots.set(this.head + key, slotOf(entry, bytes), { size });
+    this.checkOpen();
+    checkEntry(entry);
+    const { order, maxBytes, now } = this.shared;
+    const largest = Math.floor(maxBytes * LARGEST_PART);
+    const value = isolateWithin(entry.value, key, largest);
+    const size = value.bytes + bytesOfTexts(key, entry.tags) + OVERHEAD_BYTES;
+    if (size > largest) throw new EntryTooLargeError(key, size, largest);
+    const former = this.space.get(key);
+    if (former !== undefined) order.delete(former);
+    if (entry.expiresAt > now()) {
+      const slot = slotOf(key, this.space, entry, value);
+      this.space.set(key, slot);
+      order.set(slot, slot, { size });
+    }
     return 'local';
   }
 
   async delete(key: string): Promise<boolean> {
-    const live = this.peek(key) !== undefined;
-    this.shared.slots.delete(this.head + key);
-    return live;
+    this.checkOpen();
+    const slot = this.space.get(key);
+    if (slot === undefined) return false;
+    this.shared.order.delete(slot);
+    return slot.expiresAt > this.shared.now();
   }
 
   async clear(): Promise<void> {
-    if (this.shared.closed) throw new StorageClosedError('memory');
-    const names = [...this.shared.slots.keys()];
-    for (const name of names) {
-      if (name.startsWith(this.head)) this.shared.slots.delete(name);
-    }
+    this.checkOpen();
+    for (const slot of this.space.values()) this.shared.order.delete(slot);
   }
 
   async *keys(prefix = ''): AsyncIterable<string> {
@@ -100,14 +125,14 @@ export class MemoryCacheStorage implements CacheStorage {
   }
 
   stats(): StorageStats {
-    const { slots, maxBytes, evictions } = this.shared;
+    const { order, maxBytes, evictions, corrupt } = this.shared;
     return {
       kind: 'memory',
-      entries: slots.size,
-      bytes: slots.calculatedSize,
+      entries: order.size,
+      bytes: order.calculatedSize,
       maxBytes,
       evictions,
-      corrupt: 0,
+      corrupt,
     };
   }
 
@@ -117,56 +142,75 @@ export class MemoryCacheStorage implements CacheStorage {
 
   async close(): Promise<void> {
     this.shared.closed = true;
-    this.shared.slots.clear();
+    this.shared.order.clear();
+  }
+
+  private checkOpen(): void {
+    if (this.shared.closed) throw new StorageClosedError('memory');
   }
 
   private liveKeys(prefix: string): string[] {
-    const { slots, now, closed } = this.shared;
-    if (closed) throw new StorageClosedError('memory');
-    const start = this.head + prefix;
+    this.checkOpen();
+    const time = this.shared.now();
     const live: string[] = [];
-    for (const [name, { expiresAt }] of slots.entries()) {
-      if (name.startsWith(start) && expiresAt > now()) live.push(name.slice(this.head.length));
+    for (const { key, expiresAt } of this.space.values()) {
+      if (expiresAt > time && key.startsWith(prefix)) live.push(key);
     }
     return live;
+  }
+
+  private copyOf({ encoded, rest }: Slot): StoredEntry | undefined {
+    const decoded = decodeValue(encoded ?? Buffer.alloc(0));
+    if (decoded.kind === 'value') return { entry: { ...rest, value: decoded.value }, tier: 'memory' };
+    this.shared.corrupt += 1;
+    return undefined;
   }
 }
 
 function createShared({ maxBytes, now = Date.now }: MemoryStorageOptions): Shared {
-  if (!(Number.isSafeInteger(maxBytes) && maxBytes > 0)) {
-    throw new RangeError(`maxBytes must be a positive whole number; got ${maxBytes}.`);
+  if (!Number.isSafeInteger(maxBytes) || maxBytes <= 0) {
+    throw new InvalidCacheOptionError('maxBytes', 'a positive integer', maxBytes);
   }
+  const order = new LRUCache<Slot, Slot>({
+    maxSize: maxBytes,
+    dispose: (slot, _slot, reason) => {
+      slot.space.delete(slot.key);
+      if (reason === 'evict' && slot.expiresAt > now()) shared.evictions += 1;
+    },
+  });
   const shared: Shared = {
-    slots: new LRUCache<string, Slot>({
-      maxSize: maxBytes,
-      dispose: ({ expiresAt }, _, reason) => {
-        if (reason === 'evict' && expiresAt > now()) shared.evictions += 1;
-      },
-    }),
+    spaces: new Map(),
+    order,
     maxBytes,
     now,
     evictions: 0,
+    corrupt: 0,
     closed: false,
   };
   return shared;
 }
 
-function slotOf(entry: CacheEntry, encoded: Buffer): Slot {
-  const { expiresAt } = entry;
-  const value = decodeValue(encoded);
-  const tags = Object.freeze([...entry.tags]);
-  if (freezeDeep(value)) {
-    const stored = Object.freeze({
-      entry: Object.freeze({ ...entry, value, tags }),
-      tier: 'memory' as const,
-    });
-    return { expiresAt, stored };
+function isolateWithin(value: unknown, key: string, largest: number): IsolatedValue {
+  try {
+    return isolate(value, largest);
+  } catch (error) {
+    if (error instanceof ValueTooLargeError) throw new EntryTooLargeError(key, error.bytes, largest);
+    throw error;
   }
-  const { value: _, ...rest } = entry;
-  // A copy: the encoder's bytes lie in a larger buffer, which they would keep alive.
-  return { expiresAt, entry: { ...rest, tags }, bytes: Buffer.from(encoded) };
 }
 
-function thaw({ entry, bytes }: Extract<Slot, { bytes: Buffer }>): StoredEntry {
-  return { entry: { ...entry, value: decodeValue(bytes) }, tier: 'memory' };
+function slotOf(key: string, space: Space, entry: CacheEntry, value: IsolatedValue): Slot {
+  const { version, createdAt, freshUntil, expiresAt } = entry;
+  const rest = { version, createdAt, freshUntil, expiresAt, tags: Object.freeze([...entry.tags]) };
+  if (value.kind === 'copied') {
+    return { key, space, expiresAt, stored: undefined, encoded: value.encoded, rest };
+  }
+  const shared = Object.freeze({ ...rest, value: value.value });
+  const stored = Object.freeze({ entry: shared, tier: 'memory' as const });
+  return { key, space, expiresAt, stored, encoded: undefined, rest: shared };
+}
+
+/** As UTF-16, which is what V8 uses at most. */
+function bytesOfTexts(key: string, tags: readonly string[]): number {
+  return tags.reduce((total, tag) => total + 2 * tag.length, 2 * key.length);
 }

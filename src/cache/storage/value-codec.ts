@@ -7,7 +7,10 @@ export type DecodedValue =
   | { readonly kind: 'value'; readonly value: unknown }
   | { readonly kind: 'malformed'; readonly reason: string };
 
-/** A value that nobody can change: frozen, and then shared; or bytes, of which each reader gets a copy. */
+/**
+ * A value that nobody can change: frozen, and then shared; or bytes, of which each reader gets a copy. `bytes` is
+ * what it takes in memory.
+ */
 export type IsolatedValue =
   | { readonly kind: 'shared'; readonly value: unknown; readonly bytes: number }
   | { readonly kind: 'copied'; readonly encoded: Buffer; readonly bytes: number };
@@ -55,6 +58,7 @@ export function isolate(value: unknown, maxBytes?: number): IsolatedValue {
   const encoded = encodeValue(value, maxBytes);
   const decoder = new ValueDecoder(encoded, true);
   const copy = decoder.decode();
-  const bytes = encoded.length;
-  return decoder.frozen ? { kind: 'shared', value: copy, bytes } : { kind: 'copied', encoded, bytes };
+  return decoder.frozen
+    ? { kind: 'shared', value: copy, bytes: decoder.heapBytes }
+    : { kind: 'copied', encoded, bytes: encoded.length };
 }

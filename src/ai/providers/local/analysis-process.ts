@@ -49,7 +49,12 @@ export class AnalysisProcess {
       windowsHide: true,
     });
     this.#child.unref();
-    this.#child.once('error', (error) => this.#end(`could not be started: ${error.message}`));
+    const started = this.#child.pid !== undefined;
+    this.#child.on('error', (error) => {
+      if (!started) this.#end(`could not be started: ${error.message}`);
+    });
+    // Where the system has no processes or files left there are no pipes either, only that error to come.
+    if (!started) return;
     this.#child.once('exit', (code, signal) => {
       const drain = setTimeout(() => this.#end(this.#describe(code, signal)), PIPE_DRAIN_MS);
       this.#child.once('close', () => {
@@ -62,10 +67,6 @@ export class AnalysisProcess {
     // A write to a process that has just died fails; its exit is reported anyway.
     this.#child.stdin?.on('error', () => undefined);
     if (this.#child.stdin instanceof Socket) this.#child.stdin.unref();
-  }
-
-  get pid(): number | undefined {
-    return this.#child.pid;
   }
 
   send(message: unknown): void {
@@ -91,12 +92,15 @@ export class AnalysisProcess {
     replies.unref();
     replies.on('error', () => undefined);
     replies.on('data', (chunk: Buffer) => {
+      let messages: unknown[];
       try {
-        for (const message of reader.push(chunk)) this.events.onMessage(message);
+        messages = reader.push(chunk);
       } catch (error) {
         replies.destroy();
         this.events.onGarbage(error instanceof Error ? error.message : 'unreadable');
+        return;
       }
+      for (const message of messages) this.events.onMessage(message);
     });
   }
 

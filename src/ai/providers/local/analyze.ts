@@ -1,10 +1,16 @@
-import type { AnalysisResult, Coverage, DeobfuscationResult, VulnerabilitiesResult } from '../../analysis.js';
-import type { AnalysisType } from '../../analysis.js';
+import type {
+  AnalysisResult,
+  AnalysisType,
+  Coverage,
+  DeobfuscationResult,
+  VulnerabilitiesResult,
+} from '../../analysis.js';
 import type { Language } from '../../language.js';
 import { boundCode, combine, laidOut, notDecoded } from './deobfuscation-result.js';
 import { decodeBlobs } from './encoded-blobs.js';
 import { blankMarkup, replaceScripts, type InlineScript } from './html.js';
 import { asVulnerability, boundFindings, mergeFindings, nothingFound } from './findings.js';
+import { harmless } from './harmless-text.js';
 import { findIndicators } from './indicators.js';
 import type { Deobfuscation, Dialect, Findings } from './local-analysis.js';
 import { obfuscationSigns } from './obfuscation-markers.js';
@@ -24,6 +30,13 @@ export interface LocalJob {
 export interface Analysers {
   deobfuscate(source: string, options: AnalyserOptions): Promise<Deobfuscation>;
   findVulnerabilities(source: string, options: AnalyserOptions): Promise<Findings>;
+}
+
+interface DecodedSearch {
+  readonly findings?: Findings;
+  readonly limits: readonly string[];
+  /** Whether code is left that hides from the rules. */
+  readonly hidden: boolean;
 }
 
 /** Takes a result that is complete but for a step that may hang or end the process. */
@@ -94,11 +107,10 @@ class FileAnalysis {
       keepPartial(this.#vulnerabilitiesResult(findings, [...limits, limit]));
     }
     const decoded = await this.#searchDecoded(source);
-    const merged = mergeFindings(findings, decoded.findings);
     return this.#vulnerabilitiesResult(
-      merged,
+      mergeFindings(findings, decoded.findings),
       [...limits, ...decoded.limits],
-      decoded.findings !== undefined,
+      decoded,
     );
   }
 
@@ -107,19 +119,19 @@ class FileAnalysis {
   }
 
   /** Findings of the code that deobfuscation brought to light; none where it changed nothing. */
-  async #searchDecoded(
-    source: ScriptSource | PageSource,
-  ): Promise<{ findings?: Findings; limits: string[] }> {
+  async #searchDecoded(source: ScriptSource | PageSource): Promise<DecodedSearch> {
     const deobfuscation = await this.#decode(source, DECODING_SHARE);
-    const { changed, level } = deobfuscation;
+    const { changed, level, confidence } = deobfuscation;
     const doubts = doubtsAbout(source, deobfuscation);
+    const hidden = doubts.length > 0 || (level !== 'none' && confidence === 'low');
     const limits = [...doubts, ...deobfuscation.limits.map((limit) => `Decoding: ${limit}`)];
-    if (!changed) return { limits: level === 'full' ? doubts : limits };
+    if (!changed) return { limits: level === 'full' && !hidden ? [] : limits, hidden };
     const code = source.kind === 'page' ? codeOfPage(deobfuscation.code) : deobfuscation.code;
     const parsed = parseScript(code);
-    if (parsed === undefined)
-      return { limits: [...limits, 'The decoded code does not parse and was not searched.'] };
-    return { findings: await this.#search(code, parsed.dialect), limits };
+    if (parsed === undefined) {
+      return { limits: [...limits, 'The decoded code does not parse and was not searched.'], hidden };
+    }
+    return { findings: await this.#search(code, parsed.dialect), limits, hidden };
   }
 
   /** Decodes within a share of the time that is left, or says why not. */
@@ -190,15 +202,14 @@ class FileAnalysis {
   #vulnerabilitiesResult(
     findings: Findings,
     limits: readonly string[],
-    decoded = false,
+    decoded: Pick<DecodedSearch, 'findings' | 'hidden'> = { hidden: false },
   ): VulnerabilitiesResult {
     const { source } = this;
     const bounded = boundFindings(findings);
-    const doubtful = limits.some((limit) => limit.startsWith(LOOKS_OBFUSCATED));
     const coverage = coverageOf(source, {
-      level: bounded.level,
+      level: bounded.level === 'full' && decoded.hidden ? 'partial' : bounded.level,
       parsed: bounded.parsed,
-      confidence: bounded.level === 'full' && bounded.parsed && !doubtful ? 'medium' : 'low',
+      confidence: bounded.level === 'full' && bounded.parsed && !decoded.hidden ? 'medium' : 'low',
       limits: [...bounded.limits, ...limits],
     });
     const analysisReport = vulnerabilitiesReport({
@@ -206,7 +217,7 @@ class FileAnalysis {
       coverage,
       kind: source.kind,
       inputBytes: this.bytes.length,
-      decoded,
+      decoded: decoded.findings !== undefined,
     });
     return { vulnerabilities: bounded.vulnerabilities.map(asVulnerability), analysisReport, coverage };
   }
@@ -216,7 +227,6 @@ class FileAnalysis {
   }
 }
 
-const LOOKS_OBFUSCATED = 'The code looks obfuscated';
 const STOPPED = 'Evaluation was stopped: it took too long, or more than the process could bear.';
 
 function isCode(source: Source): source is ScriptSource | PageSource {
@@ -231,7 +241,7 @@ function doubtsAbout(
   if (changed && confidence !== 'low') return [];
   const signs = obfuscationSigns(source.kind === 'page' ? blankMarkup(source.text, source.scripts) : code);
   if (signs.length === 0) return [];
-  return [`${LOOKS_OBFUSCATED} (${signs.join(', ')}) and could not be decoded, or only in part.`];
+  return [`The code looks obfuscated (${signs.join(', ')}) and could not be decoded, or only in part.`];
 }
 
 /** What the rules are to read, with the line numbers of the submitted file. */
@@ -256,9 +266,9 @@ function coverageOf(
   source: Source,
   measured: Pick<Coverage, 'level' | 'parsed' | 'confidence' | 'limits'>,
 ): Coverage {
-  const limits = [...new Set([...source.limits, ...measured.limits])].map((limit) =>
-    limit.slice(0, MAX_LIMIT_CHARS),
-  );
+  const limits = [...new Set([...source.limits, ...measured.limits])]
+    .slice(0, MAX_LIMITS)
+    .map((limit) => harmless(limit.slice(0, MAX_LIMIT_CHARS)).slice(0, MAX_LIMIT_CHARS));
   const ambiguous = source.kind === 'script' && source.ambiguous;
   return {
     language: source.language.slice(0, 64),
@@ -266,7 +276,7 @@ function coverageOf(
     parsed: measured.parsed,
     level: measured.level,
     confidence: ambiguous ? 'low' : measured.confidence,
-    limits: limits.slice(0, MAX_LIMITS),
+    limits,
   };
 }
 

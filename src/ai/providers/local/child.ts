@@ -15,11 +15,13 @@ import type { WatchdogData } from './watchdog.js';
 
 const ANALYSERS: Analysers = { deobfuscate, findVulnerabilities };
 /** The analysis should end by itself before it is killed: what it has found by then is worth more than an error. */
-const BUDGET_SHARE = 0.8;
+const BUDGET_SHARE = 0.75;
 /** How long a first assignment may take to arrive before the time is used to warm up. */
 const WARM_UP_AFTER_MS = 20;
 const WARM_UP_BUDGET_MS = 1_000;
 const MAX_MESSAGE_CHARS = 300;
+/** The limit of the heap, and room for the engine, the isolates and buffers. */
+const MAX_RSS_BYTES = 1024 * 1024 * 1024;
 
 const assignments: Assignment<LocalJob>[] = [];
 let working = false;
@@ -27,7 +29,7 @@ let working = false;
 // A signal for the whole process group is the parent's to act on: it ends its children when it has finished.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined);
 
-const workerData: WatchdogData = { parentPid: process.ppid };
+const workerData: WatchdogData = { parentPid: process.ppid, maxRssBytes: MAX_RSS_BYTES };
 new Worker(new URL('watchdog.js', import.meta.url), { workerData }).unref();
 listen();
 reply({ kind: 'ready' });
@@ -61,10 +63,8 @@ async function answer({ id, job, deadlineEpochMs }: Assignment<LocalJob>): Promi
     const value = await analyze(job, ANALYSERS, budgetMs, keepPartial);
     return { kind: 'answer', id, rssBytes: process.memoryUsage.rss(), value };
   } catch (error) {
-    const message = (error instanceof Error ? `${error.name}: ${error.message}` : 'unknown').slice(
-      0,
-      MAX_MESSAGE_CHARS,
-    );
+    const reason = error instanceof Error ? `${error.name}: ${error.message}` : 'unknown';
+    const message = reason.slice(0, MAX_MESSAGE_CHARS);
     return { kind: 'failure', id, rssBytes: process.memoryUsage.rss(), message };
   }
 }

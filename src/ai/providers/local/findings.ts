@@ -1,5 +1,6 @@
 import type { Coverage, Vulnerability } from '../../analysis.js';
 import { SEVERITIES } from '../../analysis.js';
+import { harmless } from './harmless-text.js';
 import type { Findings } from './local-analysis.js';
 
 /** Findings put together, put in order, and kept within bounds. */
@@ -49,8 +50,8 @@ export function boundFindings(findings: Findings): Findings {
  */
 export function asVulnerability({ name, description, severity, cweId, line }: Finding): Vulnerability {
   return {
-    name: name.slice(0, MAX_NAME_CHARS),
-    description: description.slice(0, MAX_DESCRIPTION_CHARS),
+    name: harmless(name).slice(0, MAX_NAME_CHARS),
+    description: harmless(description).slice(0, MAX_DESCRIPTION_CHARS),
     severity,
     ...(cweId === undefined ? {} : { cweId }),
     ...(line === undefined ? {} : { line }),

@@ -27,8 +27,8 @@ const ENVIRONMENT_PATTERN = /\bprocess\.env(?:\.([A-Za-z_$][\w$]{0,80})|\[\s?["'
 const MODULE_PATTERN =
   /\b(?:require|import)\s?\(\s?["'`]([^"'`\n]{1,120})["'`]\s?\)|\bfrom\s?["']([^"'\n]{1,120})["']|\bimport\s?["']([^"'\n]{1,120})["']/g;
 
-/** Quoted text of several words: what the program says or asks for. */
-const TEXT_PATTERN = /(["'`])((?=[^\n]{0,40}\s)[^"'`\n\\<>{}]{12,160})\1/g;
+/** Quoted text of some length: what the program says, asks for, or sends. */
+const TEXT_PATTERN = /(["'`])([^"'`\n\\<>{}]{12,160})\1/g;
 
 /** Endings that a quoted name with dots needs to be taken for a host: `user.name` and `index.js` are not. */
 const HOST_ENDINGS = new Set(

@@ -27,7 +27,7 @@ export interface LocalProviderOptions {
   readonly timeoutMs: number;
   /** Files that may wait. */
   readonly queueLimit: number;
-  /** Larger content is refused. At most, and by default, 1 MiB. */
+  /** Larger content is refused. Default, and the most that is read: 1 MiB. */
   readonly maxBytes?: number;
   /** The compiled `child.js`. Default: the one beside this file. */
   readonly childPath?: string;
@@ -41,13 +41,15 @@ export class LocalProvider implements AiProvider {
   readonly name = 'local';
   readonly model = `athena-local/${ANALYSER_VERSION}`;
   readonly #pool: ProcessPool<LocalJob>;
-  readonly #timeoutMs: number;
   readonly #maxBytes: number;
 
   constructor(options: LocalProviderOptions) {
+    const { maxBytes = MAX_CONTENT_BYTES } = options;
+    if (!Number.isInteger(maxBytes) || maxBytes < 1) {
+      throw new RangeError(`maxBytes must be an integer from 1, received ${maxBytes}`);
+    }
     const childPath = options.childPath ?? fileURLToPath(new URL('child.js', import.meta.url));
-    this.#timeoutMs = options.timeoutMs;
-    this.#maxBytes = Math.min(options.maxBytes ?? MAX_CONTENT_BYTES, MAX_CONTENT_BYTES);
+    this.#maxBytes = Math.min(maxBytes, MAX_CONTENT_BYTES);
     this.#pool = new ProcessPool({
       name: this.name,
       modulePath: childPath,
@@ -70,11 +72,11 @@ export class LocalProvider implements AiProvider {
     signal: AbortSignal,
   ): Promise<ProviderAnswer<T>> {
     const { content, type, language } = request;
-    if (content.byteLength > this.#maxBytes)
-      throw new ContentTooLargeError(content.byteLength, this.#maxBytes);
+    const bytes = content.byteLength;
+    if (bytes > this.#maxBytes) throw new ContentTooLargeError(bytes, this.#maxBytes);
     const job: LocalJob = {
       type,
-      contentBase64: Buffer.from(content.buffer, content.byteOffset, content.byteLength).toString('base64'),
+      contentBase64: Buffer.from(content.buffer, content.byteOffset, bytes).toString('base64'),
       ...(language === undefined ? {} : { language }),
     };
     return { result: await this.#analyze(type, job, signal), usage: { inputTokens: 0, outputTokens: 0 } };

@@ -7,6 +7,7 @@ import {
   ProviderUnavailableError,
 } from '../../ai.errors.js';
 import { AnalysisProcess, type Confinement, type ProcessExit } from './analysis-process.js';
+import { harmless } from './harmless-text.js';
 import type { Assignment, Reply } from './protocol.js';
 
 /**
@@ -77,6 +78,7 @@ interface Task {
   readonly job: unknown;
   readonly timeoutMs: number;
   readonly keepPartial: (value: unknown) => void;
+  hasPartial: boolean;
   readonly resolve: (value: unknown) => void;
   readonly reject: (reason: unknown) => void;
   /** Set while it occupies a slot. */
@@ -188,6 +190,7 @@ export class ProcessPool<Job> {
       // Checked inside the pool, so that a child whose answer is nonsense is known as such and replaced.
       resolve: (value) => resolve(parse(value)),
       keepPartial: (value) => onPartial?.(parse(value)),
+      hasPartial: false,
     };
     const abort = (): void => this.#abort(task, signal.reason);
     signal.addEventListener('abort', abort, { once: true });
@@ -344,18 +347,31 @@ export class ProcessPool<Job> {
       return this.#refuseGarbage(slot, process, 'a reply to something that was not asked');
     }
     try {
-      if (reply.kind === 'partial') return slot.task.keepPartial(reply.value);
-      if (reply.kind === 'answer') slot.task.resolve(reply.value);
-      else slot.task.reject(new AnalysisCrashedError(this.#options.name, reply.message));
+      this.#settle(slot.task, reply);
     } catch (error) {
       const reason = error instanceof Error ? error.message : 'not an answer';
-      return this.#refuseGarbage(slot, process, reason.slice(0, 500));
+      return this.#refuseGarbage(slot, process, harmless(reason.slice(0, 500)));
     }
+    if (reply.kind === 'partial') return;
     this.#release(slot);
     slot.jobs += 1;
     slot.failures = 0;
     this.#recycleIfWorn(slot, reply.rssBytes);
     this.#dispatch();
+  }
+
+  /** @throws what makes the reply garbage. */
+  #settle(task: Task, reply: Exclude<Reply, { kind: 'ready' }>): void {
+    switch (reply.kind) {
+      case 'answer':
+        return task.resolve(reply.value);
+      case 'failure':
+        return task.reject(new AnalysisCrashedError(this.#options.name, harmless(reply.message)));
+      case 'partial':
+        if (task.hasPartial) throw new Error('a second partial answer');
+        task.hasPartial = true;
+        return task.keepPartial(reply.value);
+    }
   }
 
   #ready(slot: Slot, process: AnalysisProcess): void {
@@ -407,8 +423,8 @@ export class ProcessPool<Job> {
   #crashed(slot: Slot, exit: ProcessExit): void {
     this.#crashes += 1;
     const task = this.#release(slot);
-    if (task === undefined && slot.jobs === 0 && Date.now() - slot.sinceMs < EARLY_DEATH_MS)
-      slot.failures += 1;
+    const early = task === undefined && slot.jobs === 0 && Date.now() - slot.sinceMs < EARLY_DEATH_MS;
+    slot.failures = early ? slot.failures + 1 : 0;
     this.#options.log?.({ event: 'child_crashed', exit });
     task?.reject(new AnalysisCrashedError(this.#options.name, exit.reason));
   }
@@ -423,7 +439,9 @@ export class ProcessPool<Job> {
   }
 
   #startable(): boolean {
-    return this.#slots.some((slot) => slot.failures < START_FAILURES_UNTIL_UNAVAILABLE);
+    return this.#slots.some(
+      ({ state, failures }) => state === 'ready' || failures < START_FAILURES_UNTIL_UNAVAILABLE,
+    );
   }
 
   #unavailable(): ProviderUnavailableError {

@@ -1,6 +1,7 @@
 import type { Coverage, Severity } from '../../analysis.js';
 import { SEVERITIES } from '../../analysis.js';
 import type { DecodedBlob } from './encoded-blobs.js';
+import { harmless } from './harmless-text.js';
 import type { IndicatorGroup } from './indicators.js';
 import type { Deobfuscation, Findings } from './local-analysis.js';
 
@@ -176,17 +177,10 @@ function joinSections(sections: readonly (readonly string[])[]): string {
     .join('\n\n');
 }
 
-/** Hostile text on one line: no control characters, no characters that reorder or hide what is around them. */
+/** Hostile text on one line, cut to length. */
 export function quote(text: string): string {
   const cut = text.length > MAX_QUOTED_CHARS ? `${text.slice(0, MAX_QUOTED_CHARS)}…` : text;
-  return cut
-    .toWellFormed()
-    .replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (char) => {
-      if (char === '\n') return '\\n';
-      if (char === '\t') return ' ';
-      return `\\u{${(char.codePointAt(0) ?? 0).toString(16)}}`;
-    })
-    .trim();
+  return harmless(cut).trim();
 }
 
 function counted(number: number, noun: string, done: string): string[] {

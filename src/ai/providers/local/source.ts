@@ -42,6 +42,9 @@ export interface UnreadableSource extends Identified {
   readonly kind: 'unreadable';
 }
 
+/** Up to this length it is checked whether a file is in the dialect that its name suggests. */
+const MAX_CHECKED_CHARS = 256 * 1024;
+
 /** What the bytes are, by themselves and by the language that the file's name suggests. */
 export function identifySource(bytes: Uint8Array, hint?: Language): Source {
   const decoded = decodeText(bytes);
@@ -60,7 +63,8 @@ function identifyHinted(text: string, limits: readonly string[], hint: Language)
     const limit = `The file's name suggests ${hint}, its content is HTML.`;
     return page(text, [...limits, limit], 'guess');
   }
-  const parsed = parseScript(text, hint);
+  // Parsing large files twice costs more time than there is.
+  const parsed = text.length > MAX_CHECKED_CHARS ? undefined : parseScript(text, hint);
   const dialect = parsed?.dialect ?? hint;
   const other =
     dialect === hint

@@ -66,7 +66,8 @@ function decodeBytes(bytes: Uint8Array): DecodedText {
     return { kind: 'text', text, limits: nuls > 0 ? ['The text contains NUL bytes.'] : [] };
   } catch {
     // Not UTF-8. Old scripts come in one-byte encodings, but those have no such characters at all.
-    if (nuls + controls > 0) return binary(bytes, 'it is not valid text in UTF-8 or UTF-16');
+    if (nuls > 0) return binary(bytes, 'it contains NUL bytes');
+    if (controls > 0) return binary(bytes, 'it is not valid text in UTF-8 or UTF-16');
     const limit = 'The text is not valid UTF-8; its bytes were read as Windows-1252.';
     return { kind: 'text', text: new TextDecoder('windows-1252').decode(bytes), limits: [limit] };
   }

@@ -9,18 +9,18 @@ import { MEMORY_LIMIT_NOTICE } from './protocol.js';
 
 export interface WatchdogData {
   readonly parentPid: number;
+  readonly maxRssBytes: number;
 }
 
 const CHECK_EVERY_MS = 200;
-const MAX_RSS_BYTES = 1024 * 1024 * 1024;
 const STDERR_FD = 2;
 
-/** Handed over: by the time that this thread runs, the parent may already be another. */
-const { parentPid } = workerData as WatchdogData;
+/** The parent's id is handed over: by the time that this thread runs, the parent may already be another. */
+const { parentPid, maxRssBytes } = workerData as WatchdogData;
 
 setInterval(() => {
   if (process.ppid !== parentPid) process.kill(process.pid, 'SIGKILL');
-  if (process.memoryUsage.rss() <= MAX_RSS_BYTES) return;
+  if (process.memoryUsage.rss() <= maxRssBytes) return;
   writeSync(STDERR_FD, `${MEMORY_LIMIT_NOTICE}\n`);
   process.kill(process.pid, 'SIGKILL');
 }, CHECK_EVERY_MS);

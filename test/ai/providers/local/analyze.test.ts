@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import {
   deobfuscationResultSchema,
   vulnerabilitiesResultSchema,
+  type AnalysisResult,
   type AnalysisType,
   type DeobfuscationResult,
   type VulnerabilitiesResult,
@@ -122,17 +123,19 @@ describe('analyze: deobfuscate', () => {
     expect(coverage?.limits.join()).toMatch(/looks obfuscated \(identifiers like/);
   });
 
-  it('lays the code out, and evaluates nothing, when evaluation was stopped before', async () => {
+  it('has a result before anything is evaluated, in a readable layout', async () => {
+    const kept: AnalysisResult[] = [];
+    const code = `if(a){b();c("${'x'.repeat(400)}")}`;
     const by = analysers();
-    const result = await deobfuscate('if(a){b();c()}', by, {
-      evaluationStopped: 'it ended the process (SIGTRAP)',
+    const final = await analyze(jobOf('deobfuscate', code), by, 1_000, (result) => {
+      expect(by.decoded).toEqual([]);
+      kept.push(result);
     });
-    expect(by.decoded).toEqual([]);
-    expect(result.deobfuscatedCode).toBe('if (a) {\n  b();\n  c();\n}');
-    expect(result.coverage).toMatchObject({ level: 'partial', confidence: 'low', parsed: true });
-    expect(result.coverage?.limits.join()).toMatch(
-      /Evaluation was stopped: it ended the process \(SIGTRAP\)/,
-    );
+    expect(final).toMatchObject({ deobfuscatedCode: code, coverage: { level: 'full' } });
+    const before = deobfuscationResultSchema.parse(kept[0]);
+    expect(before.deobfuscatedCode).toMatch(/^if \(a\) \{\n {2}b\(\);\n {2}c\("x+"\);\n\}$/);
+    expect(before.coverage).toMatchObject({ level: 'partial', confidence: 'low', parsed: true });
+    expect(before.coverage?.limits.join()).toMatch(/Evaluation was stopped/);
   });
 
   it('does not decode what is too large, and says so', async () => {
@@ -238,18 +241,23 @@ describe('analyze: vulnerabilities', () => {
     expect(by.decoded[0]?.timeoutMs).toBeLessThanOrEqual(500);
   });
 
-  it('has its findings also when decoding fails or was stopped before, and says so', async () => {
-    const findings = (): Partial<Findings> => ({ vulnerabilities: [finding('CWE-95', 2)] });
-    const failed = await vulnerabilities(SCRIPT, analysers(new Error('broken'), findings));
-    expect(failed.vulnerabilities).toHaveLength(1);
-    expect(failed.coverage?.limits.join()).toMatch(/could not be decoded: Error: broken/);
-    const by = analysers({}, findings);
-    const stopped = await vulnerabilities(SCRIPT, by, {
-      evaluationStopped: 'it had not finished after 100 ms',
+  it('has its findings also when decoding fails, and says so', async () => {
+    const by = analysers(new Error('broken'), () => ({ vulnerabilities: [finding('CWE-95', 2)] }));
+    const result = await vulnerabilities(SCRIPT, by);
+    expect(result.vulnerabilities).toHaveLength(1);
+    expect(result.coverage?.limits.join()).toMatch(/could not be decoded: Error: broken/);
+  });
+
+  it('has the findings of the code as submitted before it decodes', async () => {
+    const kept: AnalysisResult[] = [];
+    const by = analysers({}, () => ({ vulnerabilities: [finding('CWE-95', 2)] }));
+    await analyze(jobOf('vulnerabilities', SCRIPT), by, 1_000, (result) => {
+      expect(by.decoded).toEqual([]);
+      kept.push(result);
     });
-    expect(by.decoded).toEqual([]);
-    expect(stopped.vulnerabilities).toHaveLength(1);
-    expect(stopped.coverage?.limits.join()).toMatch(/had not finished after 100 ms/);
+    const before = vulnerabilitiesResultSchema.parse(kept[0]);
+    expect(before.vulnerabilities).toHaveLength(1);
+    expect(before.coverage?.limits.join()).toMatch(/Only the code as submitted was searched/);
   });
 
   it('is not sure of code that hides what it does', async () => {
@@ -284,6 +292,17 @@ describe('analyze: vulnerabilities', () => {
     expect(found).toHaveLength(1);
     expect(coverage).toMatchObject({ level: 'pattern-only', confidence: 'low', language });
     expect(by.searched).toEqual([]);
+  });
+
+  it('does not let hostile text act on who reads it', async () => {
+    const evil = 'a\u202eb\u001b[2Jc\nFindings: none';
+    const hostile = { ...finding('CWE-95', 1), name: evil, description: evil };
+    const by = analysers({}, () => ({ vulnerabilities: [hostile], limits: [evil], observations: [evil] }));
+    const { vulnerabilities: found, coverage, analysisReport } = await vulnerabilities(SCRIPT, by);
+    const texts = [found[0]?.name, found[0]?.description, ...(coverage?.limits ?? [])];
+    expect(texts.join()).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+    expect(analysisReport.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+    expect(analysisReport).not.toMatch(/^Findings: none/m);
   });
 
   it('keeps within bounds whatever is found', async () => {

@@ -1,12 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
-import fc from 'fast-check';
+import { array, assert, integer, jsonValue, property } from 'fast-check';
 import { encodeFrame, FrameError, FrameReader } from '../../../../src/ai/providers/local/frames.js';
 
 describe('FrameReader', () => {
   it('gives back what was sent, however the pipe cuts it', () => {
-    const messages = fc.array(fc.jsonValue(), { maxLength: 8 });
-    fc.assert(
-      fc.property(messages, fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1 }), (sent, cuts) => {
+    const messages = array(jsonValue(), { maxLength: 8 });
+    assert(
+      property(messages, array(integer({ min: 1, max: 40 }), { minLength: 1 }), (sent, cuts) => {
         const bytes = Buffer.concat(sent.map(encodeFrame));
         const reader = new FrameReader(1_000_000);
         const received: unknown[] = [];

@@ -93,10 +93,10 @@ describe('matchPatterns', () => {
       const text = part.repeat(Math.ceil(1_000_000 / part.length));
       for (const language of Object.keys(PATTERN_RULES)) {
         for (const [, pattern] of PATTERN_RULES[language] ?? []) {
-          const begun = performance.now();
+          const begun = process.cpuUsage();
           for (const _ of text.matchAll(pattern));
-          const ms = performance.now() - begun;
-          if (ms > 1_500) throw new Error(`${pattern.source} took ${Math.round(ms)} ms on ${part}`);
+          const ms = process.cpuUsage(begun).user / 1_000;
+          if (ms > 1_500) throw new Error(`${pattern.source} took ${ms} ms of CPU time on ${part}`);
         }
       }
     }

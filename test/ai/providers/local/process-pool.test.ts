@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, sep } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -20,6 +20,8 @@ import {
 
 const FIXTURES = join(process.cwd(), 'test/ai/providers/local/fixtures', sep);
 const DIST = join(process.cwd(), 'dist/ai/providers/local', sep);
+
+const WATCHDOG = join(DIST, 'watchdog.js');
 
 type Job = { readonly deed: string } & Readonly<Record<string, unknown>>;
 
@@ -43,11 +45,14 @@ function poolOf(fixture: string, options: Partial<ProcessPoolOptions> = {}): Pro
 interface RunOverrides {
   signal?: AbortSignal;
   timeoutMs?: number;
-  urgent?: boolean;
 }
 
 function run(pool: ProcessPool<Job>, job: Job, overrides: RunOverrides = {}): Promise<unknown> {
   return pool.run(job, { parse: (value) => value, signal: new AbortController().signal, ...overrides });
+}
+
+function refuse(): never {
+  throw new TypeError('not what was asked for');
 }
 
 /** A log that can be waited for. */
@@ -93,16 +98,14 @@ describe('ProcessPool: jobs', () => {
     await expect(blocked).rejects.toThrow(/abort/i);
   });
 
-  it('refuses a job beyond the queue, but an urgent one never, and lets that go first', async () => {
+  it('refuses a job beyond the queue', async () => {
     const pool = poolOf('obedient.mjs', { queueLimit: 1 });
-    const order: unknown[] = [];
-    const running = run(pool, { deed: 'pid' });
-    const note = (value: unknown): number => order.push(value);
-    const waiting = run(pool, { deed: 'echo', value: 'patient' }).then(note);
-    await expect(run(pool, { deed: 'pid' })).rejects.toThrow(ProviderBusyError);
-    const urgent = run(pool, { deed: 'echo', value: 'urgent' }, { urgent: true }).then(note);
-    await Promise.all([running, waiting, urgent]);
-    expect(order).toEqual(['urgent', 'patient']);
+    const accepted = [run(pool, { deed: 'pid' }), run(pool, { deed: 'pid' })];
+    const error = await run(pool, { deed: 'pid' }).catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(ProviderBusyError);
+    expect(error).toMatchObject({ provider: 'local', queueLimit: 1 });
+    await Promise.all(accepted);
+    await expect(run(pool, { deed: 'pid' })).resolves.toEqual(expect.any(Number));
   });
 
   it('does not count waiting in the queue as time of the job', async () => {
@@ -111,6 +114,20 @@ describe('ProcessPool: jobs', () => {
     const second = run(pool, { deed: 'echo', value: 2 }, { timeoutMs: 600 });
     await expect(first).rejects.toThrow(AnalysisTimeoutError);
     expect(await second).toBe(2);
+  });
+
+  it('passes on what the child has so far, and still waits for the rest', async () => {
+    const pool = poolOf('obedient.mjs');
+    const partials: unknown[] = [];
+    const answer = await pool.run(
+      { deed: 'partial', first: 'half', value: 'whole' },
+      {
+        parse: (value) => value,
+        signal: new AbortController().signal,
+        onPartial: (value) => partials.push(value),
+      },
+    );
+    expect([partials, answer]).toEqual([['half'], 'whole']);
   });
 
   it('reports an error that the child reports, and keeps the child', async () => {
@@ -136,6 +153,7 @@ describe('ProcessPool: hostile children', () => {
     [{ deed: 'exit', code: 3 }, /exit code 3/],
     [{ deed: 'abort' }, /SIGABRT/],
     [{ deed: 'exhaust' }, /out of memory/],
+    [{ deed: 'swellBesideWatchdog', watchdog: WATCHDOG }, /out of memory \(SIGKILL\)/],
   ])('says how a child died: %j', async (job, reason) => {
     const pool = poolOf('obedient.mjs');
     const error = await run(pool, job).catch((thrown: unknown) => thrown);
@@ -145,7 +163,7 @@ describe('ProcessPool: hostile children', () => {
     expect(pool.stats()).toMatchObject({ crashes: 1 });
   });
 
-  it.each(['notJson', 'notAReply', 'otherId', 'announceTooMuch'])(
+  it.each(['notJson', 'notAReply', 'otherId', 'announceTooMuch', 'twoPartials'])(
     'kills a child that sends garbage: %s',
     async (deed) => {
       const { log, seen } = eventLog();
@@ -159,11 +177,9 @@ describe('ProcessPool: hostile children', () => {
   it('kills a child whose answer the caller does not accept', async () => {
     const pool = poolOf('obedient.mjs');
     const pid = await run(pool, { deed: 'pid' });
-    const parse = (): never => {
-      throw new TypeError('not what was asked for');
-    };
-    const signal = new AbortController().signal;
-    await expect(pool.run({ deed: 'pid' }, { parse, signal })).rejects.toThrow(InvalidAnswerError);
+    const { signal } = new AbortController();
+    const refused = pool.run({ deed: 'pid' }, { parse: refuse, signal });
+    await expect(refused).rejects.toThrow(InvalidAnswerError);
     expect(await run(pool, { deed: 'pid' })).not.toBe(pid);
   });
 
@@ -243,6 +259,21 @@ describe('ProcessPool: renewal', () => {
     expect(seen[2]).toMatchObject({ failures: 3, exit: { reason: 'exit code 7', stderrTail: 'no good\n' } });
   });
 
+  it('recovers when children start again', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'athena-pool-'));
+    const modulePath = join(folder, 'child.mjs');
+    writeFileSync(modulePath, 'process.exit(1);');
+    const ready = Promise.withResolvers<void>();
+    const log = ({ event }: PoolEvent): void => (event === 'child_ready' ? ready.resolve() : undefined);
+    const readablePaths = [join(folder, sep), FIXTURES];
+    const pool = poolOf('', { modulePath, readablePaths, log, respawnDelayMs: 20 });
+    await expect(run(pool, { deed: 'pid' })).rejects.toThrow(ProviderUnavailableError);
+    writeFileSync(modulePath, `import ${JSON.stringify(join(FIXTURES, 'obedient.mjs'))};`);
+    await ready.promise;
+    expect(await run(pool, { deed: 'echo', value: 'well' })).toBe('well');
+    rmSync(folder, { recursive: true });
+  });
+
   it('gives up on a child that is never ready', async () => {
     const { log, next } = eventLog();
     const pool = poolOf('never-ready.mjs', { log, startTimeoutMs: 200 });
@@ -278,7 +309,7 @@ describe('ProcessPool: the end', () => {
 
   it.each([
     ['idle', { deed: 'pid' }],
-    ['looping', { deed: 'loopBesideWatchdog', watchdog: join(DIST, 'watchdog.js') }],
+    ['looping', { deed: 'loopBesideWatchdog', watchdog: WATCHDOG }],
   ])('leaves no orphan when the parent is killed: %s', async (_, job) => {
     const readable = [FIXTURES, DIST].join(',');
     const parent = spawn(

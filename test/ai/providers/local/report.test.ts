@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import fc from 'fast-check';
+import { assert, property, string } from 'fast-check';
 import { decodeBlobs } from '../../../../src/ai/providers/local/encoded-blobs.js';
 import { findIndicators } from '../../../../src/ai/providers/local/indicators.js';
 import { obfuscationSigns } from '../../../../src/ai/providers/local/obfuscation-markers.js';
@@ -68,12 +68,12 @@ describe('findIndicators', () => {
       '[',
     ]) {
       const text = part.repeat(Math.ceil(1_000_000 / part.length));
-      const begun = performance.now();
+      const begun = process.cpuUsage();
       findIndicators(text);
       obfuscationSigns(text);
       decodeBlobs(text);
-      const ms = performance.now() - begun;
-      if (ms > 4_000) throw new Error(`${part} took ${Math.round(ms)} ms`);
+      const ms = process.cpuUsage(begun).user / 1_000;
+      if (ms > 2_000) throw new Error(`${part} took ${ms} ms of CPU time`);
     }
   }, 60_000);
 });
@@ -102,8 +102,8 @@ describe('decodeBlobs', () => {
 
 describe('quote', () => {
   it('leaves nothing that could act on a terminal, a line, or the direction of text', () => {
-    fc.assert(
-      fc.property(fc.string({ unit: 'binary', maxLength: 400 }), (text) => {
+    assert(
+      property(string({ unit: 'binary', maxLength: 400 }), (text) => {
         const quoted = quote(text);
         expect(quoted).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
         expect(quoted.isWellFormed()).toBe(true);

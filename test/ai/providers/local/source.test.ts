@@ -7,7 +7,7 @@ import type { Language } from '../../../../src/ai/language.js';
 const CORPUS = join(process.cwd(), 'test/corpus');
 
 function identify(content: string | Uint8Array, hint?: Language): Source {
-  return identifySource(typeof content === 'string' ? Buffer.from(content) : content, { hint });
+  return identifySource(typeof content === 'string' ? Buffer.from(content) : content, hint);
 }
 
 describe('identifySource: what is not text', () => {
@@ -16,7 +16,11 @@ describe('identifySource: what is not text', () => {
   it.each<[string, Uint8Array, RegExp]>([
     ['a program', program, /begins like an ELF program/],
     ['bytes of every value', Uint8Array.from({ length: 4_096 }, (_, index) => index % 256), /NUL/],
-    ['invalid UTF-8 with control characters', Buffer.from('ff01fe02fd0380048105', 'hex'), /not valid text/],
+    [
+      'invalid UTF-8 with a control character',
+      Buffer.from('e9e8e0e720e9e8e001e9e8e0e720e9e8', 'hex'),
+      /not valid text/,
+    ],
     ['nothing but control characters', Buffer.alloc(100, 7), /control characters/],
     ['UTF-32', Buffer.from('fffe000061000000', 'hex'), /not UTF-8 or UTF-16/],
     ['nothing', new Uint8Array(), /empty/],
@@ -54,8 +58,8 @@ describe('identifySource: encodings', () => {
     expect(source.limits).toEqual([expect.stringMatching(/not valid UTF-8/)]);
   });
 
-  it('is not put off by one NUL byte in a script', () => {
-    const source = identify(`eval(atob("${'YWxlcnQoMSk7'.repeat(200)}\0"));`);
+  it('is not put off by stray NUL bytes in a script', () => {
+    const source = identify('eval(atob("YWxlcnQoMSk7\0\0"));');
     expect(source.kind).toBe('script');
     expect(source.limits).toEqual([expect.stringMatching(/NUL/)]);
   });
@@ -122,7 +126,7 @@ describe('identifySource: JavaScript and TypeScript without a name', () => {
   });
 
   it('survives nesting that exhausts the stack', () => {
-    for (const [open, close] of ['()', '[]', '{}'].map((pair) => [...pair])) {
+    for (const [open, close] of ['()', '[]', '{}']) {
       expect(() => identify(`x = ${open?.repeat(50_000)}1${close?.repeat(50_000)}`)).not.toThrow();
     }
     expect(() => identify(`x = 1${'+1'.repeat(50_000)}`)).not.toThrow();
@@ -145,13 +149,6 @@ describe('identifySource: other languages', () => {
     ['unknown', 'Dear team,\nplease find the report attached. All was fine on Monday, as you know.\n'],
   ])('recognises %s', (language, content) => {
     expect(identify(content)).toMatchObject({ kind: 'other', language });
-  });
-
-  it('does not try grammars when it may not guess', () => {
-    const source = identifySource(Buffer.from('local x = 1\nfunction foo(a)\n  print(a)\nend\n'), {
-      guess: false,
-    });
-    expect(source).toMatchObject({ language: 'unknown' });
   });
 });
 

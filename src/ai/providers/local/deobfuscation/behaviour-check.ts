@@ -1,7 +1,7 @@
 /**
  * Runs a program before and after a transformation in the isolate and compares what it says: console lines,
- * output, and the kind of an uncaught error. Not a proof, but what differs here is certainly broken. The clock and
- * the random numbers stand still, so that two runs of one program are alike.
+ * output, and the kind of an uncaught error. Not a proof, but what differs here is certainly broken. The
+ * clock and the random numbers stand still, so that two runs of one program are alike.
  */
 import { runInIsolate } from './isolate.js';
 

@@ -14,7 +14,9 @@ export class Budget {
     return this.remainingMs >= stepMs;
   }
 
-  /** At most `wantedMs`, at most what is left, and never zero, which the isolate would take for "no limit". */
+  /**
+   * At most `wantedMs`, at most what is left, and never zero, which the isolate would take for "no limit".
+   */
   slice(wantedMs: number): number {
     return Math.max(1, Math.floor(Math.min(wantedMs, this.remainingMs)));
   }

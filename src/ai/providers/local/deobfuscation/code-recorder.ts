@@ -1,6 +1,7 @@
 /**
- * Finds out which code a wrapper script would run. In the isolate, everything that turns text into code (`eval`,
- * `Function` and each `.constructor` path to it, timers with a text, `document.write`) only notes its argument.
+ * Finds out which code a wrapper script would run. In the isolate, everything that turns text into code
+ * (`eval`, `Function` and each `.constructor` path to it, timers with a text, `document.write`) only notes
+ * its argument.
  */
 import { runInIsolate } from './isolate.js';
 
@@ -48,8 +49,9 @@ function isRecordedCode(value: unknown): value is RecordedCode {
 }
 
 /**
- * Encoders first ask `Function` for small things (`return eval`, `return this`, a text with escapes): those run for
- * real, inside the isolate. A function made from text is noted when it is called, not when it is made.
+ * Encoders first ask `Function` for small things (`return eval`, `return this`, a text with escapes): those
+ * run for real, inside the isolate. A function made from text is noted when it is called, not when it is
+ * made.
  */
 const RECORDER = String.raw`
 (() => {

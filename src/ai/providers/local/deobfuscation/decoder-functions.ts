@@ -1,6 +1,6 @@
 /**
- * Recognises a sample's own decoder functions: closed, made of decoding steps, called with constant arguments,
- * and always answering with a text that reads better than what went in.
+ * Recognises a sample's own decoder functions: closed, made of decoding steps, called with constant
+ * arguments, and always answering with a text that reads better than what went in.
  */
 import type { Binding } from '@babel/traverse';
 import * as t from '@babel/types';

@@ -1,7 +1,7 @@
 /**
- * The part of a program that a variable's value depends on: its definition, the definitions that this one reads,
- * and the statements that prepare them (a string table that is rotated before use). A slice exists only when
- * that part is closed, so that running it alone gives the value that the program would see.
+ * The part of a program that a variable's value depends on: its definition, the definitions that this one
+ * reads, and the statements that prepare them (a string table that is rotated before use). A slice exists
+ * only when that part is closed, so that running it alone gives the value that the program would see.
  */
 import type { Binding, NodePath } from '@babel/traverse';
 import type * as t from '@babel/types';
@@ -60,7 +60,9 @@ export class DefinitionSlices {
     return { text: this.#textOf(units), bindings: members, units };
   }
 
-  /** The definition of a variable and the statements that prepare it; undefined where something is unknown. */
+  /**
+   * The definition of a variable and the statements that prepare it; undefined where something is unknown.
+   */
   #unitsOf(binding: Binding): NodePath[] | undefined {
     const definition = definitionOf(binding);
     if (definition === undefined || this.#dependencies.of(definition.node).open) return undefined;
@@ -109,7 +111,9 @@ export class DefinitionSlices {
   }
 }
 
-/** A function declaration, or a declarator with a plain name, that stands directly in a block of statements. */
+/**
+ * A function declaration, or a declarator with a plain name, that stands directly in a block of statements.
+ */
 function definitionOf(binding: Binding): NodePath | undefined {
   if (binding.kind === 'param' || binding.kind === 'module') return undefined;
   const { path } = binding;

@@ -1,7 +1,7 @@
 /**
- * The deobfuscation pipeline: layers of wrappers, webcrack, constant texts, and again while something is gained.
- * Each stage's result must parse and behave like its input, or the stage is dropped: a program that reads well and
- * does something else is worse than an obfuscated one.
+ * The deobfuscation pipeline: layers of wrappers, webcrack, constant texts, and again while something is
+ * gained. Each stage's result must parse and behave like its input, or the stage is dropped: a program that
+ * reads well and does something else is worse than an obfuscated one.
  */
 import type { Coverage } from '../../../analysis.js';
 import type { Deobfuscation, Dialect } from '../local-analysis.js';
@@ -16,6 +16,7 @@ import { spellPlainly } from './plain-literals.js';
 import { stripTypes } from './strip-types.js';
 import { parses, printCompact, readProgram } from './syntax.js';
 import {
+  hidesTexts,
   looksGenerated,
   nameOfStringArray,
   residueOf,
@@ -65,7 +66,9 @@ class DeobfuscationRun {
   readonly #limits = new Set<string>();
   #code: string;
   #behaviour: Behaviour | undefined;
-  /** The code before any of it was printed anew; programs that test their layout must be given back as this. */
+  /**
+   * The code before any of it was printed anew; programs that test their layout must be given back as this.
+   */
   #asWritten: string;
   #guardsMayRemain = false;
   #decodedStrings = 0;
@@ -139,16 +142,19 @@ class DeobfuscationRun {
 
   /** One round of all stages; true while another round may find more. */
   async #pass(pass: number): Promise<boolean> {
-    const before = { depth: this.#depth, folded: this.#folded };
+    const depth = this.#depth;
     await this.#unwrap();
     if (pass === 0) this.#asWritten = this.#code;
     // First of all, because programs that test their own layout stop working once they are printed anew.
     await this.#webcrack(pass);
     await this.#inlineLayers();
     await this.#spellPlainly();
-    await this.#fold();
+    const folded = await this.#fold();
     await this.#inlineLayers();
-    return this.#depth > before.depth || this.#folded > before.folded;
+    if (folded) return true;
+    // Decoded texts may have uncovered a wrapper.
+    if (this.#folded > 0) await this.#unwrap();
+    return this.#depth > depth;
   }
 
   get #folded(): number {
@@ -214,18 +220,20 @@ class DeobfuscationRun {
     }
   }
 
-  async #fold(): Promise<void> {
-    if (!this.#hasTime()) return;
+  /** True if texts were put in place. */
+  async #fold(): Promise<boolean> {
+    if (!this.#hasTime()) return false;
     const folding = await foldConstants(this.#code, this.#budget);
     if (folding.incomplete) {
       this.#stepFailed = true;
       this.#limits.add('Some constant expressions did not finish within their time or memory limit.');
     }
-    if (folding.decodedStrings + folding.foldedExpressions === 0 || !(await this.#accept(folding.code)))
-      return;
+    const count = folding.decodedStrings + folding.foldedExpressions;
+    if (count === 0 || !(await this.#accept(folding.code))) return false;
     this.#decodedStrings += folding.decodedStrings;
     this.#foldedExpressions += folding.foldedExpressions;
     if (folding.decodedStrings > 0) this.#techniques.add('decoder function or string table');
+    return true;
   }
 
   #hasTime(neededMs = MIN_STEP_MS): boolean {
@@ -250,8 +258,8 @@ class DeobfuscationRun {
   }
 
   /**
-   * Without webcrack nobody has removed the guards that hang once a program is laid out anew. Where they may still
-   * be there, visible or among texts that are not decoded, the code goes back as it was written.
+   * Without webcrack nobody has removed the guards that hang once a program is laid out anew. Where they may
+   * still be there, visible or among texts that are not decoded, the code goes back as it was written.
    */
   #keepGuardedLayout(): void {
     const reading = readProgram(this.#code);
@@ -280,6 +288,7 @@ class DeobfuscationRun {
     if (hasDecoded) for (const name of weakTechniquesOf(this.#source)) this.#techniques.add(name);
     const confidence = confidenceOf({ isObfuscated, hasDecoded, stepFailed: this.#stepFailed, residue });
     if (isObfuscated && !hasDecoded) this.#limits.add(NOTHING_DECODED);
+    if (hasDecoded && hidesTexts(residue)) this.#limits.add('Some texts of the program are still encoded.');
     const isWorthReturning = isObfuscated || isMinified(this.#source);
     const code = isWorthReturning ? this.#code : this.#source;
     return {

@@ -7,14 +7,16 @@ export interface Evaluation {
   readonly expressions: readonly string[];
 }
 
-/** One entry per expression: its string, or undefined where it threw, is no string, or depends on the order. */
+/**
+ * One entry per expression: its string, or undefined where it threw, is no string, or depends on the order.
+ */
 export type EvaluationResult = readonly (string | undefined)[];
 
 const MAX_RESULT_LENGTH = 1 << 20;
 
 /**
- * Everything is evaluated twice, in opposite orders and with fresh definitions: a function that counts its calls
- * or mixes in earlier arguments gives itself away and is left alone.
+ * Everything is evaluated twice, in opposite orders and with fresh definitions: a function that counts its
+ * calls or mixes in earlier arguments gives itself away and is left alone.
  */
 export async function evaluate(
   evaluation: Evaluation,

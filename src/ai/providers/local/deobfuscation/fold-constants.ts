@@ -1,6 +1,7 @@
 /**
- * Replaces expressions that hide a text by that text: chains of decoding built-ins, look-ups in string tables and
- * calls of the sample's own decoder functions. Only strings are put in; everything else stays program logic.
+ * Replaces expressions that hide a text by that text: chains of decoding built-ins, look-ups in string tables
+ * and calls of the sample's own decoder functions. Only strings are put in; everything else stays program
+ * logic.
  */
 import type { Binding, NodePath } from '@babel/traverse';
 import * as t from '@babel/types';
@@ -147,7 +148,10 @@ class FoldingPass {
     );
   }
 
-  /** A constant that is read must be a text, a number or a table: folding a call of a plain function is not wanted. */
+  /**
+   * A constant that is read must be a text, a number or a table: folding a call of a plain function is not
+   * wanted.
+   */
   #readsOnlyTextSources(reads: ReadonlySet<Binding>): boolean {
     return [...reads].every((binding) => {
       const slice = this.#slices.of(binding);

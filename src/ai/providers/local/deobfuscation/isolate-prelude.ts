@@ -1,10 +1,11 @@
 /**
- * The first script of every isolate. It brings the few decoding functions of browsers and Node that are not part
- * of the language, and it bounds the built-ins that allocate by a number: beyond a certain size V8 ends the whole
- * process, whatever the isolate's memory limit says (`'x'.repeat(5e8).split('')` is the shortest example).
+ * The first script of every isolate. It brings the few decoding functions of browsers and Node that are not
+ * part of the language, and it bounds the built-ins that allocate by a number: beyond a certain size V8 ends
+ * the whole process, whatever the isolate's memory limit says (`'x'.repeat(5e8).split('')` is the shortest
+ * example).
  *
- * Encoders such as JSFuck read characters out of the text of native functions, so a bounded function must still
- * print as the native one.
+ * Encoders such as JSFuck read characters out of the text of native functions, so a bounded function must
+ * still print as the native one.
  */
 export const ISOLATE_PRELUDE = String.raw`
 (() => {

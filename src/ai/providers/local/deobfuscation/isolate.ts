@@ -1,6 +1,6 @@
 /**
- * Runs a sample's own code in a V8 isolate: no host object goes in, only text comes out. The isolate has neither
- * `process`, `require` nor a network; a time and a memory limit end what does not end by itself.
+ * Runs a sample's own code in a V8 isolate: no host object goes in, only text comes out. The isolate has
+ * neither `process`, `require` nor a network; a time and a memory limit end what does not end by itself.
  */
 import type IsolatedVm from 'isolated-vm';
 import { ISOLATE_PRELUDE } from './isolate-prelude.js';
@@ -17,7 +17,9 @@ export type IsolateResult =
 
 let loading: Promise<typeof IsolatedVm | undefined> | undefined;
 
-/** Loaded on first use: where no build of the addon exists, everything that needs no execution still works. */
+/**
+ * Loaded on first use: where no build of the addon exists, everything that needs no execution still works.
+ */
 async function loadIsolatedVm(): Promise<typeof IsolatedVm | undefined> {
   loading ??= import('isolated-vm').then(
     (module) => module.default,

@@ -1,6 +1,6 @@
 /**
- * How much a text looks like words: the share of its neighbouring characters that are frequent letter pairs of
- * English and of program text. Enough to tell a decoder from an encoder, which is all it is used for.
+ * How much a text looks like words: the share of its neighbouring characters that are frequent letter pairs
+ * of English and of program text. Enough to tell a decoder from an encoder, which is all it is used for.
  */
 const FREQUENT_PAIRS: ReadonlySet<string> = new Set(
   (

@@ -1,6 +1,7 @@
 /**
- * Recognises tables of constant texts (`_$_a1f3[7]`), also those that are split from one text or rotated before
- * use. A short list of words in readable code is not one: inlining it would say less than the list does.
+ * Recognises tables of constant texts (`_$_a1f3[7]`), also those that are split from one text or rotated
+ * before use. A short list of words in readable code is not one: inlining it would say less than the list
+ * does.
  */
 import type { Binding } from '@babel/traverse';
 import * as t from '@babel/types';

@@ -1,6 +1,6 @@
 /**
- * TypeScript to JavaScript. Node's own compiler first, because it also turns enums and parameter properties into
- * code; where it gives up, the types are removed from Babel's tree.
+ * TypeScript to JavaScript. Node's own compiler first, because it also turns enums and parameter properties
+ * into code; where it gives up, the types are removed from Babel's tree.
  */
 import { stripTypeScriptTypes } from 'node:module';
 import { parse } from '@babel/parser';
@@ -60,7 +60,10 @@ function stripTypesFromTree(source: string): StrippedSource {
   }
 }
 
-/** Enums, namespaces and parameter properties are code, not types: only a compiler can turn them into JavaScript. */
+/**
+ * Enums, namespaces and parameter properties are code, not types: only a compiler can turn them into
+ * JavaScript.
+ */
 function rejectCode(): never {
   throw new SyntaxError('TypeScript syntax with a meaning at run time');
 }

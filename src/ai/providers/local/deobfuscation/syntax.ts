@@ -1,6 +1,6 @@
 /**
- * Reading and printing programs. Pasted snippets often declare a constant twice: an engine refuses to run them,
- * but they can be read when `let` and `const` are taken for `var`.
+ * Reading and printing programs. Pasted snippets often declare a constant twice: an engine refuses to run
+ * them, but they can be read when `let` and `const` are taken for `var`.
  */
 import generatorModule from '@babel/generator';
 import { parse, type ParseResult, type ParserOptions } from '@babel/parser';

@@ -117,3 +117,7 @@ const MANY_HEXADECIMAL_NAMES = 5;
 export function looksGenerated(residue: Residue): boolean {
   return residue.hexadecimalNames >= MANY_HEXADECIMAL_NAMES || residue.scrambledLiterals > 0;
 }
+
+export function hidesTexts(residue: Residue): boolean {
+  return residue.undecodedCalls + residue.encodedLiterals + residue.scrambledLiterals > 0;
+}

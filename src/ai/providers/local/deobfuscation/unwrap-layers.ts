@@ -1,6 +1,6 @@
 /**
- * Peels wrappers: a script whose only purpose is to build another script and run it is replaced by that script.
- * The wrapper is run in the isolate, where it can do nothing but say what it would have run.
+ * Peels wrappers: a script whose only purpose is to build another script and run it is replaced by that
+ * script. The wrapper is run in the isolate, where it can do nothing but say what it would have run.
  */
 import * as t from '@babel/types';
 import type { Budget } from './budget.js';
@@ -65,35 +65,40 @@ const WRAPPER_GLOBALS: ReadonlySet<string> = new Set([
   ...wordSet('eval Function setTimeout setInterval execScript document window self globalThis global top'),
 ]);
 
-/** A script that asks where or when it runs may run different code there; its one recorded answer is not the truth. */
+/**
+ * A script that asks where or when it runs may run different code there; its one recorded answer is not the
+ * truth.
+ */
 function dependsOnSurroundings(ast: Program): boolean {
-  let depends = false;
-  traverse(ast, {
-    Program(path) {
-      const assigned = new Set(Object.keys(path.scope.globals).filter((name) => isAssignedGlobal(ast, name)));
-      const unknown = Object.keys(path.scope.globals).some(
-        (name) => !WRAPPER_GLOBALS.has(name) && !assigned.has(name),
-      );
-      depends = unknown || ast.program.sourceType === 'module';
-    },
-    UnaryExpression(path) {
-      const { operator, argument } = path.node;
-      if (operator === 'typeof' && t.isIdentifier(argument) && !path.scope.hasBinding(argument.name))
-        depends = true;
-    },
-    MemberExpression(path) {
-      const name = memberName(path.node);
-      if (name === 'random' || name === 'now' || name === 'location' || name === 'cookie') depends = true;
-    },
+  if (ast.program.sourceType === 'module') return true;
+  const assigned = new Set<string>();
+  const asked = new Set<string>();
+  let asksByMember = false;
+  t.traverseFast(ast, (node) => {
+    if (t.isAssignmentExpression(node, { operator: '=' }) && t.isIdentifier(node.left))
+      assigned.add(node.left.name);
+    if (t.isUnaryExpression(node, { operator: 'typeof' }) && t.isIdentifier(node.argument))
+      asked.add(node.argument.name);
+    if (t.isMemberExpression(node)) asksByMember ||= SURROUNDINGS.has(memberName(node) ?? '');
   });
-  return depends;
+  const globals = globalsOf(ast);
+  return (
+    asksByMember ||
+    globals.some((name) => asked.has(name) || !(WRAPPER_GLOBALS.has(name) || assigned.has(name)))
+  );
 }
 
-function isAssignedGlobal(ast: Program, name: string): boolean {
-  return contains(
-    ast,
-    (node) => t.isAssignmentExpression(node, { operator: '=' }) && t.isIdentifier(node.left, { name }),
-  );
+const SURROUNDINGS: ReadonlySet<string> = wordSet('random now location cookie');
+
+function globalsOf(ast: Program): string[] {
+  let globals: string[] = [];
+  traverse(ast, {
+    Program(path) {
+      globals = Object.keys(path.scope.globals);
+      path.stop();
+    },
+  });
+  return globals;
 }
 
 /** The recorded code as a program of its own, if it can be one. */
@@ -136,18 +141,12 @@ export function inlineScriptsOf(markup: string): string | undefined {
 function usesWrapper(inner: string, wrapper: Program): boolean {
   const innerReading = readProgram(inner);
   if (!('ast' in innerReading)) return true;
-  const defined = new Set<string>();
+  const defined = new Set(globalsOf(wrapper).filter((name) => !WRAPPER_GLOBALS.has(name)));
   traverse(wrapper, {
     Program(path) {
       for (const name of Object.keys(path.scope.bindings)) defined.add(name);
-      for (const name of Object.keys(path.scope.globals)) if (!WRAPPER_GLOBALS.has(name)) defined.add(name);
+      path.stop();
     },
   });
-  let uses = false;
-  traverse(innerReading.ast, {
-    Program(path) {
-      uses = Object.keys(path.scope.globals).some((name) => defined.has(name));
-    },
-  });
-  return uses;
+  return globalsOf(innerReading.ast).some((name) => defined.has(name));
 }

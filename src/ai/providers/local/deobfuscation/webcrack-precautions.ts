@@ -1,6 +1,6 @@
 /**
- * Three places where webcrack would change what a program does. The tree is adjusted before and between its own
- * steps, so that its rewriting is correct or does not apply.
+ * Three places where webcrack would change what a program does. The tree is adjusted before and between its
+ * own steps, so that its rewriting is correct or does not apply.
  */
 import type { NodePath, TraverseOptions } from '@babel/traverse';
 import * as t from '@babel/types';
@@ -41,8 +41,9 @@ export function escapeForTemplate(text: string): string {
 }
 
 /**
- * webcrack turns `var f = function () {}` into a declaration, which the engine moves to the top. Where that could
- * be noticed (another value before, a use before, a block of its own) the assignment is taken apart first.
+ * webcrack turns `var f = function () {}` into a declaration, which the engine moves to the top. Where that
+ * could be noticed (another value before, a use before, a block of its own) the assignment is taken apart
+ * first.
  */
 function keepLateFunctions(path: NodePath<t.VariableDeclaration>): void {
   const { node } = path;
@@ -75,8 +76,8 @@ function isNoticed(path: NodePath<t.VariableDeclaration>, declarator: t.Variable
 }
 
 /**
- * webcrack removes every guard that is called through the obfuscator's run-once function. One of them switches the
- * console off, which is what the program does: it stays, as the plain function that it is.
+ * webcrack removes every guard that is called through the obfuscator's run-once function. One of them
+ * switches the console off, which is what the program does: it stays, as the plain function that it is.
  */
 function keepConsoleGuard(path: NodePath<t.VariableDeclarator>): void {
   const { init } = path.node;

@@ -1,6 +1,7 @@
 /**
- * webcrack: string arrays, control flow objects, guards and minified syntax. Its string decoder runs the sample's
- * code, so it is given our isolate; a decoder that does not finish costs the decoding, not the whole result.
+ * webcrack: string arrays, control flow objects, guards and minified syntax. Its string decoder runs the
+ * sample's code, so it is given our isolate; a decoder that does not finish costs the decoding, not the whole
+ * result.
  */
 import { webcrack, type Options } from 'webcrack';
 import type { Budget } from './budget.js';

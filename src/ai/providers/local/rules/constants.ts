@@ -3,8 +3,8 @@ import { child, children, unwrap, type NodePath } from './syntax.js';
 /** Bounds the work for one text: variables that double each other would otherwise take exponential time. */
 const MAX_STEPS = 400;
 const MAX_DEPTH = 12;
-/** Stands for a part of a text that is not known. */
-export const HOLE = '\u0000';
+/** Stands for a part of a text that is not known; a character for private use, so no text has it. */
+export const HOLE = '\uE000';
 
 function initialiser(path: NodePath): NodePath | undefined {
   if (path.node.type !== 'Identifier') {
@@ -52,7 +52,7 @@ export function pieces(path: NodePath): NodePath[] | undefined {
     current = unwrap(left);
   }
   operands.push(current);
-  return operands.reverse();
+  return operands.toReversed();
 }
 
 /** A text with `HOLE` for what is unknown; follows variables, also what is appended to them. */

@@ -1,7 +1,17 @@
 import { constantText, definition } from './constants.js';
 import { written, type NameResolver } from './names.js';
 import { isStrictPattern } from './sanitisers.js';
-import { child, children, isCall, isFunction, isMember, keyName, unwrap, type NodePath, type t } from './syntax.js';
+import {
+  child,
+  children,
+  isCall,
+  isFunction,
+  isMember,
+  keyName,
+  unwrap,
+  type NodePath,
+  type t,
+} from './syntax.js';
 import { DANGERS, type Danger } from './trace.js';
 
 /** What a test proves about an expression, named as it is written. */
@@ -10,7 +20,12 @@ interface Fact {
   readonly harmless: readonly Danger[];
 }
 
-const TRUSTING_NAME = /^(?:is|has|assert|ensure|check|validate|verify)\w*?(?:safe|allow|valid|trust|white|permit|known|int|uuid|alpha|numeric|local|member|origin)\w*$/i;
+/** Names of functions that are asked whether a value is good. */
+const TRUSTING_NAME = new RegExp(
+  '^(?:is|has|assert|ensure|check|validate|verify)\\w*?' +
+    '(?:safe|allow|valid|trust|white|permit|known|int|uuid|alpha|numeric|local|member|origin)\\w*$',
+  'i',
+);
 const MAX_CLIMB = 60;
 const MAX_SIBLINGS = 60;
 const URL_PART = /\.(?:hostname|host|origin|protocol|href)$/;
@@ -61,10 +76,28 @@ function leaves(node: t.Node | null | undefined): boolean {
   }
 }
 
+/** True for a statement that leaves the block under a condition, or calls a check that throws. */
+function mayProve(node: t.Node | undefined): boolean {
+  if (node?.type === 'IfStatement') {
+    return leaves(node.consequent);
+  }
+  if (node?.type !== 'ExpressionStatement') {
+    return false;
+  }
+  const { expression } = node;
+  const call = expression.type === 'AwaitExpression' ? expression.argument : expression;
+  if (call.type !== 'CallExpression') {
+    return false;
+  }
+  const name = call.callee.type === 'MemberExpression' ? call.callee.property : call.callee;
+  return TRUSTING_NAME.test(keyName(name) ?? '');
+}
+
 /** Finds what the surrounding tests prove about a value at the place where it is used. */
 export class Guards {
   readonly #names: NameResolver;
-  readonly #facts = new Map<t.Node, readonly Fact[]>();
+  /** What each statement proves for those behind it. */
+  readonly #statements = new Map<t.Node, readonly Fact[]>();
 
   constructor(names: NameResolver) {
     this.#names = names;
@@ -75,7 +108,11 @@ export class Guards {
     const subject = written(path);
     const harmless = new Set<Danger>();
     let current: NodePath = path;
-    for (let climbed = 0; climbed < MAX_CLIMB && current.parentPath && harmless.size < DANGERS.length; climbed += 1) {
+    for (
+      let climbed = 0;
+      climbed < MAX_CLIMB && current.parentPath && harmless.size < DANGERS.length;
+      climbed += 1
+    ) {
       const parent: NodePath = current.parentPath;
       for (const fact of this.#proven(parent, current)) {
         if (fact.subject === subject || subject.startsWith(`${fact.subject}.`)) {
@@ -96,65 +133,68 @@ export class Guards {
       case 'IfStatement':
       case 'ConditionalExpression':
         if (node.consequent === current.node) {
-          return this.#facts_(child(parent, 'test'), true);
+          return this.#whether(child(parent, 'test'), true);
         }
-        return node.alternate === current.node ? this.#facts_(child(parent, 'test'), false) : [];
+        return node.alternate === current.node ? this.#whether(child(parent, 'test'), false) : [];
       case 'LogicalExpression':
         if (node.right !== current.node || node.operator === '??') {
           return [];
         }
-        return this.#facts_(child(parent, 'left'), node.operator === '&&');
+        return this.#whether(child(parent, 'left'), node.operator === '&&');
       case 'SwitchCase':
         return node.test && node.test !== current.node && parent.parentPath
           ? always(child(parent.parentPath, 'discriminant'))
           : [];
       case 'BlockStatement':
       case 'Program':
-        return this.#before(parent, current);
+        return this.#before(current);
       default:
         return [];
     }
   }
 
   /** What earlier statements of the block prove by not having left it. */
-  #before(block: NodePath, current: NodePath): readonly Fact[] {
-    const index = typeof current.key === 'number' ? current.key : 0;
-    const earlier = children(block, 'body').slice(Math.max(0, index - MAX_SIBLINGS), index);
-    return earlier.flatMap((statement) => {
-      const { node } = statement;
-      if (node.type === 'IfStatement' && leaves(node.consequent)) {
-        return this.#facts_(child(statement, 'test'), false);
-      }
-      const expression = node.type === 'ExpressionStatement' ? child(statement, 'expression') : undefined;
-      const call = expression?.node.type === 'AwaitExpression' ? child(expression, 'argument') : expression;
-      return call && isCall(call) && TRUSTING_NAME.test(this.#names.method(call))
-        ? children(call, 'arguments').flatMap(always)
-        : [];
-    });
-  }
-
-  #facts_(test: NodePath | undefined, truth: boolean): readonly Fact[] {
-    if (!test || isFunction(test)) {
+  #before(current: NodePath): readonly Fact[] {
+    const { container, key } = current;
+    if (!Array.isArray(container) || typeof key !== 'number') {
       return [];
     }
-    const key = test.node;
-    if (!truth) {
-      return this.#factsOf(unwrap(test), false);
+    const facts: Fact[] = [];
+    for (let index = Math.max(0, key - MAX_SIBLINGS); index < key; index += 1) {
+      if (mayProve(container[index])) {
+        facts.push(...this.#ofStatement(current.getSibling(index)));
+      }
     }
-    const known = this.#facts.get(key) ?? this.#factsOf(unwrap(test), true);
-    this.#facts.set(key, known);
-    return known;
+    return facts;
+  }
+
+  #ofStatement(statement: NodePath): readonly Fact[] {
+    const known = this.#statements.get(statement.node);
+    if (known) {
+      return known;
+    }
+    const expression = child(statement, 'expression');
+    const call = expression?.node.type === 'AwaitExpression' ? child(expression, 'argument') : expression;
+    const facts = call
+      ? children(call, 'arguments').flatMap(always)
+      : this.#whether(child(statement, 'test'), false);
+    this.#statements.set(statement.node, facts);
+    return facts;
+  }
+
+  #whether(test: NodePath | undefined, truth: boolean): readonly Fact[] {
+    return test && !isFunction(test) ? this.#factsOf(unwrap(test), truth) : [];
   }
 
   #factsOf(test: NodePath, truth: boolean): readonly Fact[] {
     const { node } = test;
     if (node.type === 'UnaryExpression' && node.operator === '!') {
-      return this.#facts_(child(test, 'argument'), !truth);
+      return this.#whether(child(test, 'argument'), !truth);
     }
     if (node.type === 'LogicalExpression') {
       // `a && b` being true proves both, and so does `a || b` being false.
       return (node.operator === '&&') === truth && node.operator !== '??'
-        ? [...this.#facts_(child(test, 'left'), truth), ...this.#facts_(child(test, 'right'), truth)]
+        ? [...this.#whether(child(test, 'left'), truth), ...this.#whether(child(test, 'right'), truth)]
         : [];
     }
     if (node.type === 'BinaryExpression') {
@@ -164,7 +204,9 @@ export class Guards {
       return this.#call(test, truth);
     }
     // `TABLE[key]` being there.
-    return truth && isMember(test) && 'computed' in node && node.computed ? always(child(test, 'property')) : [];
+    return truth && isMember(test) && 'computed' in node && node.computed
+      ? always(child(test, 'property'))
+      : [];
   }
 
   #comparison(test: NodePath, node: t.BinaryExpression, truth: boolean): readonly Fact[] {
@@ -178,7 +220,8 @@ export class Guards {
     }
     const equal = node.operator.startsWith('==');
     if (isCall(unwrap(left)) && this.#names.method(unwrap(left)) === 'indexOf') {
-      const found = node.operator === '>=' || node.operator === '>' || node.operator === '!==' || node.operator === '!=';
+      const found =
+        node.operator === '>=' || node.operator === '>' || node.operator === '!==' || node.operator === '!=';
       return found === truth ? always(children(unwrap(left), 'arguments')[0]) : [];
     }
     if (equal !== truth || !/^[!=]==?$/.test(node.operator)) {
@@ -186,7 +229,8 @@ export class Guards {
     }
     if (left.node.type === 'UnaryExpression' && left.node.operator === 'typeof') {
       const type = constantText(right);
-      const harmless: readonly Danger[] = type === 'string' ? ['nosql', 'object'] : type === 'number' ? DANGERS : [];
+      const harmless: readonly Danger[] =
+        type === 'string' ? ['nosql', 'object'] : type === 'number' ? DANGERS : [];
       return factsAbout(child(left, 'argument'), harmless);
     }
     const text = constantText(right);
@@ -203,7 +247,7 @@ export class Guards {
     const args = children(call, 'arguments');
     if (/^(?:includes|has|hasOwnProperty|hasOwn|contains)$/.test(method)) {
       const subject = args.at(-1);
-      const isParent = /^\.\.|^\/$|^\\$|^\u0000$/.test(constantText(subject) ?? ' ');
+      const isParent = /^\.\.|^[/\\]$/.test(constantText(subject) ?? '');
       if (isParent) {
         return truth ? [] : factsAbout(receiver, ['path', 'redirect']);
       }
@@ -229,11 +273,14 @@ export class Guards {
       return [];
     }
     if (truth) {
-      const isHost = /^\^https\?:\\\/\\\/\(?[\w\\.-]+/.test(node.pattern) || /^\^\\\/(?:\(\?!|\[\^)/.test(node.pattern);
-      return isStrictPattern(node.pattern) ? always(subject) : factsAbout(subject, isHost ? ['request', 'redirect'] : []);
+      const isHost =
+        /^\^https\?:\\\/\\\/\(?[\w\\.-]+/.test(node.pattern) || /^\^\\\/(?:\(\?!|\[\^)/.test(node.pattern);
+      return isStrictPattern(node.pattern)
+        ? always(subject)
+        : factsAbout(subject, isHost ? ['request', 'redirect'] : []);
     }
     // Refused when it contains something outside a small set of characters, or a parent folder.
-    if (/^\[\^/.test(node.pattern)) {
+    if (node.pattern.startsWith('[^')) {
       return always(subject);
     }
     return /\\\.\\\.|\\\//.test(node.pattern) ? factsAbout(subject, ['path']) : [];

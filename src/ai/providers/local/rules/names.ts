@@ -28,7 +28,13 @@ const MODULE_ALIASES: Readonly<Record<string, string>> = {
 const GLOBAL_ALIASES: Readonly<Record<string, string>> = { jQuery: '$', CryptoJS: 'crypto-js', _: 'lodash' };
 const GLOBAL_OBJECTS = new Set(['window', 'globalThis', 'self', 'global', 'top', 'parent']);
 /** Calls that return a function or value that behaves as their argument. */
-const TRANSPARENT = new Set(['util.promisify', 'promisify', 'Promise.resolve', 'Object.freeze', 'util.callbackify']);
+const TRANSPARENT = new Set([
+  'util.promisify',
+  'promisify',
+  'Promise.resolve',
+  'Object.freeze',
+  'util.callbackify',
+]);
 const MAX_DEPTH = 12;
 
 function moduleName(specifier: string): string[] {
@@ -55,7 +61,7 @@ function called(name: Name): Name {
 export function patternPath(pattern: t.Node, identifier: t.Identifier): string[] | undefined {
   switch (pattern.type) {
     case 'Identifier':
-      return pattern === identifier ? [] : undefined;
+      return pattern.name === identifier.name ? [] : undefined;
     case 'AssignmentPattern':
       return patternPath(pattern.left, identifier);
     case 'RestElement':
@@ -171,7 +177,11 @@ export class NameResolver {
       case 'OptionalMemberExpression': {
         const object = this.#of(path, 'object', depth);
         const key = keyName(node.property, node.computed) ?? '[]';
-        if (object?.root === 'global' && object.segments.length === 1 && GLOBAL_OBJECTS.has(object.segments[0] ?? '')) {
+        if (
+          object?.root === 'global' &&
+          object.segments.length === 1 &&
+          GLOBAL_OBJECTS.has(object.segments[0] ?? '')
+        ) {
           return { segments: [GLOBAL_ALIASES[key] ?? key], root: 'global' };
         }
         return object && joined(object, key);
@@ -206,7 +216,9 @@ export class NameResolver {
 
   #variable(binding: Binding, depth: number): Name | undefined {
     const declarator = binding.path;
-    if (declarator.node.type !== 'VariableDeclarator' || binding.constantViolations.length > 1) {
+    // A snippet that was pasted twice declares its names twice, to the same end.
+    const changes = binding.constantViolations.filter((each) => each.type !== 'VariableDeclarator');
+    if (declarator.node.type !== 'VariableDeclarator' || changes.length > 1) {
       return undefined;
     }
     const props = patternPath(declarator.node.id, binding.identifier);
@@ -217,7 +229,7 @@ export class NameResolver {
 
   #call(path: NodePath, depth: number): Name | undefined {
     const callee = this.#of(path, 'callee', depth);
-    const [argument] = isCall(path) ? path.get('arguments') as NodePath[] : [];
+    const [argument] = isCall(path) ? (path.get('arguments') as NodePath[]) : [];
     const { node } = path;
     const isImport = node.type === 'CallExpression' && node.callee.type === 'Import';
     if (isImport || (callee?.root === 'global' && callee.segments.join('.') === 'require')) {

@@ -33,7 +33,9 @@ function parseWith(source: string, plugins: ParserPlugin[]): t.File {
   });
 }
 
-type FileWithErrors = t.File & { readonly errors?: readonly { readonly message?: string; readonly code: string }[] | null };
+type FileWithErrors = t.File & {
+  readonly errors?: readonly { readonly message?: string; readonly code: string }[] | null;
+};
 
 function recoveredErrors(file: FileWithErrors): string[] {
   // Duplicate declarations are usual in pasted snippets, and `declareAgain` deals with them.
@@ -72,7 +74,12 @@ export function parseSource(source: string, dialect: Dialect): ParsedSource {
 function classAsVariable(node: t.ClassDeclaration, id: t.Identifier): t.VariableDeclaration {
   const init: t.ClassExpression = { ...node, type: 'ClassExpression' };
   const declarator = { type: 'VariableDeclarator', id, init, loc: node.loc } as t.VariableDeclarator;
-  return { type: 'VariableDeclaration', kind: 'var', declarations: [declarator], loc: node.loc } as t.VariableDeclaration;
+  return {
+    type: 'VariableDeclaration',
+    kind: 'var',
+    declarations: [declarator],
+    loc: node.loc,
+  } as t.VariableDeclaration;
 }
 
 function importAsVariable(node: t.ImportDeclaration): t.VariableDeclaration {
@@ -85,7 +92,13 @@ function importAsVariable(node: t.ImportDeclaration): t.VariableDeclaration {
   const declarations = node.specifiers.map((specifier) => {
     const init =
       specifier.type === 'ImportSpecifier'
-        ? { type: 'MemberExpression', object: required, property: specifier.imported, computed: false, loc: node.loc }
+        ? {
+            type: 'MemberExpression',
+            object: required,
+            property: specifier.imported,
+            computed: false,
+            loc: node.loc,
+          }
         : required;
     return { type: 'VariableDeclarator', id: specifier.local, init, loc: node.loc } as t.VariableDeclarator;
   });

@@ -23,9 +23,21 @@ const MAX_COPIES = 3;
 const MAX_STEPS = 200_000;
 const MAX_CODE_POINT = 0xffff;
 const DIGIT: CharSet = [[48, 57]];
-const WORD: CharSet = [[48, 57], [65, 90], [95, 95], [97, 122]];
-const SPACE: CharSet = [[9, 13], [32, 32], [160, 160]];
-const NEWLINE: CharSet = [[10, 10], [13, 13]];
+const WORD: CharSet = [
+  [48, 57],
+  [65, 90],
+  [95, 95],
+  [97, 122],
+];
+const SPACE: CharSet = [
+  [9, 13],
+  [32, 32],
+  [160, 160],
+];
+const NEWLINE: CharSet = [
+  [10, 10],
+  [13, 13],
+];
 
 function inverted(set: CharSet): CharSet {
   const result: [number, number][] = [];
@@ -138,17 +150,25 @@ class Automaton {
 
   #copies(atom: Fragment, start: number, end: number, max: number, min: number): Fragment {
     const after = this.#at;
-    let whole: Fragment = min > 0 ? atom : { ...atom, nullable: true };
-    for (let copy = 1; copy < max; copy += 1) {
+    const lasts: number[] = min <= 1 ? [...atom.last] : [];
+    let first = atom.first;
+    let previous = atom;
+    for (let copy = 2; copy <= max; copy += 1) {
       this.#at = start;
       const next = this.#atom();
       if (this.#at !== end) {
         throw new TooComplex();
       }
-      whole = this.#concatenate(whole, copy < min ? next : { ...next, nullable: true });
+      // Later copies are reached through earlier ones only: skipping would make `x{0,2}` match `x` in two ways.
+      this.#connect(previous.last, next.first);
+      first = atom.nullable ? [...first, ...next.first] : first;
+      lasts.push(...(copy >= min ? next.last : []));
+      previous = next;
     }
     this.#at = after;
-    return max === 0 ? { first: [], last: [], nullable: true } : whole;
+    return max === 0
+      ? { first: [], last: [], nullable: true }
+      : { first, last: lasts, nullable: atom.nullable || min === 0 };
   }
 
   #bounds(): [number, number] {
@@ -169,7 +189,8 @@ class Automaton {
   #atom(): Fragment {
     if (this.#eat('(')) {
       const isAssertion = /^\?(?:<?[=!])/.test(this.#pattern.slice(this.#at, this.#at + 4));
-      this.#at += /^\?(?::|<?[=!]|<[^>]*>)/.exec(this.#pattern.slice(this.#at, this.#at + 60))?.[0].length ?? 0;
+      this.#at +=
+        /^\?(?::|<?[=!]|<[^>]*>)/.exec(this.#pattern.slice(this.#at, this.#at + 60))?.[0].length ?? 0;
       const inner = this.#alternatives();
       if (!this.#eat(')')) {
         throw new TooComplex();
@@ -208,14 +229,26 @@ class Automaton {
     const letter = this.#pattern[this.#at + 1] ?? '';
     this.#at += 2;
     const named: Readonly<Record<string, CharSet>> = {
-      d: DIGIT, D: inverted(DIGIT), w: WORD, W: inverted(WORD), s: SPACE, S: inverted(SPACE),
-      n: [[10, 10]], r: [[13, 13]], t: [[9, 9]], f: [[12, 12]], v: [[11, 11]], '0': [[0, 0]],
+      d: DIGIT,
+      D: inverted(DIGIT),
+      w: WORD,
+      W: inverted(WORD),
+      s: SPACE,
+      S: inverted(SPACE),
+      n: [[10, 10]],
+      r: [[13, 13]],
+      t: [[9, 9]],
+      f: [[12, 12]],
+      v: [[11, 11]],
+      '0': [[0, 0]],
     };
     const set = named[letter];
     if (set) {
       return set;
     }
-    const hex = /^(?:u\{([\da-f]+)\}|u([\da-f]{4})|x([\da-f]{2}))/i.exec(this.#pattern.slice(this.#at - 1, this.#at + 12));
+    const hex = /^(?:u\{([\da-f]+)\}|u([\da-f]{4})|x([\da-f]{2}))/i.exec(
+      this.#pattern.slice(this.#at - 1, this.#at + 12),
+    );
     if (hex) {
       this.#at += hex[0].length - 1;
       const code = Math.min(Number.parseInt(hex[1] ?? hex[2] ?? hex[3] ?? '0', 16), MAX_CODE_POINT);
@@ -279,7 +312,12 @@ function successors(automaton: Automaton, pair: number): number[] {
 }
 
 /** True when the loop through a position has two ways; walks the product from the pair (position, position). */
-function loopsTwice(automaton: Automaton, position: number, known: Map<number, number[]>, budget: { steps: number }): boolean {
+function loopsTwice(
+  automaton: Automaton,
+  position: number,
+  known: Map<number, number[]>,
+  budget: { steps: number },
+): boolean {
   const size = automaton.sets.length;
   const start = position * size + position;
   // Each entry: a pair, and whether the two walks have differed since the start.

@@ -1,5 +1,6 @@
 import type { Severity } from '../../../analysis.js';
 import type { FlawName } from './flaws.js';
+import { anyName } from './name-pattern.js';
 import type { Channel, Danger, Level } from './trace.js';
 
 /**
@@ -24,96 +25,242 @@ export interface Sink {
   readonly exceptChannels?: readonly Channel[];
 }
 
-const BROWSER_ONLY: readonly Channel[] = ['browser', 'input'];
+const FIRST = [0];
+const PAGE: readonly Channel[] = ['browser', 'input'];
+const RESPONSE = /^(?:res|response|reply)\b/;
 const URL_KEYS = ['url', 'uri', 'href', 'host', 'hostname', 'baseURL', 'baseUrl', 'origin'];
-const DATABASE =
-  /\bdb\b|database|pool|conn|client|knex|sequel|sql|\bpg\b|postgres|prisma|session|manager|repositor|dataSource|entityManager|queryRunner|\btx\b|\btrx\b|transaction|models?\b|em\b|orm/i;
 
-const FILE_METHODS =
-  '(?:readFile|readFileSync|writeFile|writeFileSync|appendFile|appendFileSync|createReadStream|createWriteStream|open|openSync|unlink|unlinkSync|rm|rmSync|rmdir|rmdirSync|readdir|readdirSync|mkdir|mkdirSync|stat|statSync|lstat|lstatSync|access|accessSync|exists|existsSync|truncate|chmod|chmodSync|opendir|readJson|readJsonSync|writeJson|outputFile|ensureDir|remove|removeSync|emptyDir|move|rename|renameSync|copyFile|copyFileSync|copy|link|symlink|symlinkSync|cp|cpSync)';
+/** What happens on a server only, and only when a client chooses the value. */
+const FROM_CLIENT = { base: 'medium', least: 'remote', exceptChannels: PAGE } as const;
+/** What is bad enough with any value that is not constant. */
+const ANY_VALUE = { base: 'high', least: 'dynamic' } as const;
+/** What is usual with a whole value from the caller, and suspicious with one put into a text. */
+const PUT_TOGETHER = { base: 'medium', least: 'local', leastComposed: 'dynamic' } as const;
+
+const COMMAND = { flaw: 'commandInjection', danger: 'command' } as const;
+const EVAL = { flaw: 'evalInjection', danger: 'code' } as const;
+const CODE = { flaw: 'codeInjection', danger: 'code' } as const;
+const PATH = { flaw: 'pathTraversal', danger: 'path' } as const;
+const REQUEST = { flaw: 'requestForgery', danger: 'request' } as const;
+const REDIRECT = { flaw: 'openRedirect', danger: 'redirect' } as const;
+const TEMPLATE = { flaw: 'templateInjection', danger: 'template' } as const;
+const OBJECTS = { flaw: 'deserialisation', danger: 'code' } as const;
+const MARKUP = { flaw: 'crossSiteScripting', danger: 'markup' } as const;
+
+const SHELL_CALL = anyName(`
+  {child_process.,}exec{,Sync}  shelljs.exec  shell.exec  {node-cmd,cmd}.{get,run,runSync}  Deno.run
+  execa.{command,commandSync,execaCommand,execaCommandSync,shell,shellSync}
+`);
+const PROCESS_CALL = anyName(`
+  child_process.{spawn,execFile}{,Sync}  child_process.fork  cross-spawn{,.*}  execa{,.execa,.sync}
+  spawn  execFile
+`);
+const VM_CALL = anyName(`
+  vm.{runInNewContext,runInThisContext,runInContext,Script,compileFunction,SourceTextModule,createScript}
+  vm2.VMScript  vm2.{VM,NodeVM}().run  sandbox{,js}{,.*}().run  {s,S}andbox().run
+  isolated-vm.**.{eval,compileScript}
+`);
+const FILE_CALL = anyName(`
+  fs.{promises.,}{readFile,writeFile,appendFile,open,unlink,rm,rmdir,readdir,mkdir,stat,lstat,access,exists}{,Sync}
+  fs.{promises.,}{truncate,chmod,rename,copyFile,link,symlink,cp,opendir,remove,move,copy,emptyDir}{,Sync}
+  fs.{createReadStream,createWriteStream,readJson,readJsonSync,writeJson,outputFile,ensureDir}
+  {readFile,writeFile,appendFile,unlink,readdir,rm,copyFile,rename}Sync
+  {Deno,Bun}.{readFile,readTextFile,writeFile,file,open,remove}
+`);
+const HTTP_CALL = anyName(`
+  {fetch,axios,got,request,needle,superagent,ky,phin,bent,undici,urllib,rp,unirest}
+  {fetch,axios,got,request,needle,superagent,ky,undici,urllib,unirest,request-promise,request-promise-native}.*
+  {axios,got,ky}.{create,extend,instance}(){,.*}  request-promise  request-promise-native  node-libcurl.curl.get
+`);
+const SOCKET_CALL = anyName(`
+  {http,https,http2}.{get,request,connect}  follow-redirects.{http,https}.{get,request}
+  net.{connect,createConnection}  ws  WebSocket  wkhtmltopdf  wkhtmltoimage.generate
+  dns.{promises.,}{lookup,resolve}
+`);
+const TEMPLATE_CALL = anyName(`
+  {pug,jade}.{render,compile,compileClient}  ejs.{render,compile}  {handlebars,Handlebars,hbs}.{compile,precompile}
+  {Hogan,hogan.js}.compile  nunjucks.{renderString,compile,Template}  nunjucks.**.renderString  lodash.template
+  {mustache,Mustache}.{render,to_html}  {dot,doT}.{template,compile}  {twig,swig,velocityjs,squirrelly,eta}.render
+  {twig.twig,swig.compile,dust.compile,dust.renderSource,art-template.compile,art-template.render}
+  {liquidjs.Liquid,eta.Eta}().*
+`);
 
 export const SINKS: readonly Sink[] = [
+  { ...COMMAND, ...ANY_VALUE, callee: SHELL_CALL, args: FIRST },
+  { ...COMMAND, base: 'high', least: 'remote', callee: PROCESS_CALL, args: FIRST },
   {
-    flaw: 'commandInjection',
-    danger: 'command',
-    callee: /^(?:child_process\.)?exec(?:Sync)?$|^shelljs\.exec$|^shell\.exec$|^(?:node-cmd|cmd)\.(?:get|run|runSync)$|^execa\.(?:command|execaCommand|commandSync|execaCommandSync|shell|shellSync)$|^Deno\.run$/,
-    args: [0],
+    ...COMMAND,
+    ...PUT_TOGETHER,
     base: 'high',
-    least: 'dynamic',
-  },
-  {
-    flaw: 'commandInjection',
-    danger: 'command',
-    callee: /^child_process\.(?:spawn|spawnSync|execFile|execFileSync|fork)$|^cross-spawn(?:\.\w+)?$|^execa(?:\.execa|\.sync)?$|^spawn$|^execFile$/,
-    args: [0],
-    base: 'high',
-    least: 'remote',
-  },
-  {
-    flaw: 'commandInjection',
-    danger: 'command',
     method: /^exec(?:Command)?$/,
     receiver: /ssh|\bconn/i,
-    args: [0],
-    base: 'high',
-    least: 'local',
-    leastComposed: 'dynamic',
+    args: FIRST,
   },
-  { flaw: 'evalInjection', danger: 'code', callee: /^(?:eval|execScript|safe-eval|notevil|static-eval)$/, args: [0], base: 'high', least: 'dynamic' },
-  { flaw: 'evalInjection', danger: 'code', callee: /^(?:Function|AsyncFunction|GeneratorFunction|Function\(\)\.constructor)$/, args: [0, 1, 2, 3, 4, 5], base: 'high', least: 'dynamic' },
-  { flaw: 'evalInjection', danger: 'code', callee: /^(?:setTimeout|setInterval|setImmediate)$/, args: [0], base: 'high', least: 'local', leastComposed: 'dynamic' },
+  { ...EVAL, ...ANY_VALUE, callee: anyName('eval execScript safe-eval notevil static-eval'), args: FIRST },
   {
-    flaw: 'codeInjection',
-    danger: 'code',
-    callee: /^vm\.(?:runInNewContext|runInThisContext|runInContext|Script|compileFunction|SourceTextModule|createScript)$|^vm2\.VMScript$|^vm2\.(?:VM|NodeVM)\(\)\.run$|^sandbox(?:js)?(?:\.\w+)?\(\)\.run$|^isolated-vm\..*\.(?:eval|compileScript)$/i,
-    args: [0],
-    base: 'high',
-    least: 'dynamic',
+    ...EVAL,
+    ...ANY_VALUE,
+    callee: anyName('{,Async,Generator}Function Function().constructor'),
+    args: [0, 1, 2, 3, 4, 5],
   },
-  { flaw: 'codeInjection', danger: 'code', callee: /^require(?:\.resolve)?$/, args: [0], base: 'medium', least: 'remote' },
-  { flaw: 'codeInjection', danger: 'code', method: /^(?:evaluate|evaluateOnNewDocument|executeJavaScript|executeScript|insertCSS)$/, receiver: /page|frame|webContents|webview|driver|browser|tab/i, args: [0], base: 'high', least: 'remote', leastComposed: 'local' },
-  { flaw: 'pathTraversal', danger: 'path', callee: new RegExp(`^fs\\.(?:promises\\.)?${FILE_METHODS}$`), args: [0], base: 'medium', least: 'remote', exceptChannels: BROWSER_ONLY },
-  { flaw: 'pathTraversal', danger: 'path', callee: new RegExp(`^${FILE_METHODS}(?:Sync)$|^(?:Deno|Bun)\\.(?:readFile|readTextFile|writeFile|file|open|remove)$`), args: [0], base: 'medium', least: 'remote', exceptChannels: BROWSER_ONLY },
-  { flaw: 'pathTraversal', danger: 'path', callee: /^fs\.(?:promises\.)?(?:rename|renameSync|copyFile|copyFileSync|copy|cp|cpSync|move|link|symlink|symlinkSync)$/, args: [1], base: 'medium', least: 'remote', exceptChannels: BROWSER_ONLY },
-  { flaw: 'pathTraversal', danger: 'path', method: /^(?:sendFile|sendfile|download|mv|extractAllTo)$/, args: [0], base: 'medium', least: 'remote', exceptChannels: BROWSER_ONLY },
-  { flaw: 'pathTraversal', danger: 'path', method: /^render$/, receiver: /^(?:res|response|reply)\b/, args: [0], base: 'medium', least: 'remote', exceptChannels: BROWSER_ONLY },
   {
-    flaw: 'requestForgery',
-    danger: 'request',
-    callee: /^(?:fetch|axios|got|request|request-promise(?:-native)?|needle|superagent|ky|phin|bent|undici|urllib|node-libcurl|cross-fetch|rp|unirest)(?:\.(?:get|post|put|patch|delete|del|head|options|request|fetch|stream|curl|default|getUri|extend|create\(\)))*(?:\.(?:get|post|put|patch|delete|head|request|options))?$/,
-    args: [0],
+    ...EVAL,
+    ...PUT_TOGETHER,
+    base: 'high',
+    callee: anyName('setTimeout setInterval setImmediate'),
+    args: FIRST,
+  },
+  { ...CODE, ...ANY_VALUE, callee: VM_CALL, args: FIRST },
+  { ...CODE, base: 'medium', least: 'remote', callee: anyName('require{,.resolve}'), args: FIRST },
+  {
+    ...CODE,
+    base: 'high',
+    least: 'remote',
+    leastComposed: 'local',
+    method: anyName('evaluate evaluateOnNewDocument executeJavaScript executeScript insertCSS'),
+    receiver: /page|frame|webContents|webview|driver|browser|tab/i,
+    args: FIRST,
+  },
+
+  { ...PATH, ...FROM_CLIENT, callee: FILE_CALL, args: FIRST },
+  {
+    ...PATH,
+    ...FROM_CLIENT,
+    callee: anyName('fs.{promises.,}{rename,copyFile,copy,cp,move,link,symlink}{,Sync}'),
+    args: [1],
+  },
+  { ...PATH, ...FROM_CLIENT, method: anyName('sendFile sendfile download mv extractAllTo'), args: FIRST },
+  { ...PATH, ...FROM_CLIENT, method: /^render$/, receiver: RESPONSE, args: FIRST },
+
+  { ...REQUEST, ...FROM_CLIENT, callee: HTTP_CALL, args: FIRST, keys: URL_KEYS },
+  { ...REQUEST, ...FROM_CLIENT, callee: /^needle$/, args: [1] },
+  { ...REQUEST, ...FROM_CLIENT, callee: SOCKET_CALL, args: FIRST, keys: [...URL_KEYS, 'path'] },
+  { ...REQUEST, ...FROM_CLIENT, method: anyName('goto loadURL setContent openUrl'), args: FIRST },
+  {
+    ...REQUEST,
+    ...FROM_CLIENT,
+    method: anyName('get post put patch delete head request'),
+    receiver: /http(?:Service|Client)?\b|axios|fetcher|\bgot\b/i,
+    args: FIRST,
     keys: URL_KEYS,
+  },
+
+  { ...REDIRECT, ...FROM_CLIENT, base: 'low', method: /^redirect$/, args: [0, 1] },
+  { ...REDIRECT, ...FROM_CLIENT, base: 'low', method: /^location$/, receiver: RESPONSE, args: FIRST },
+  {
+    ...REDIRECT,
+    base: 'low',
+    least: 'remote',
+    callee: anyName('{document.,}location.{assign,replace} open redirect NextResponse.redirect'),
+    args: FIRST,
+  },
+  {
+    ...REDIRECT,
     base: 'medium',
     least: 'remote',
-    exceptChannels: BROWSER_ONLY,
+    callee: anyName('{electron.,}shell.openExternal'),
+    args: FIRST,
   },
-  { flaw: 'requestForgery', danger: 'request', callee: /^needle$/, args: [1], base: 'medium', least: 'remote', exceptChannels: BROWSER_ONLY },
-  { flaw: 'requestForgery', danger: 'request', callee: /^(?:https?|http2|follow-redirects\.https?)\.(?:get|request|connect)$|^net\.(?:connect|createConnection)$|^(?:ws|WebSocket)$|^(?:wkhtmltopdf|wkhtmltoimage\.generate|dns\.(?:promises\.)?(?:lookup|resolve))$/, args: [0], keys: [...URL_KEYS, 'path'], base: 'medium', least: 'remote', exceptChannels: BROWSER_ONLY },
-  { flaw: 'requestForgery', danger: 'request', method: /^(?:goto|loadURL|setContent|openUrl)$/, args: [0], base: 'medium', least: 'remote', exceptChannels: BROWSER_ONLY },
-  { flaw: 'requestForgery', danger: 'request', method: /^(?:get|post|put|patch|delete|head|request|axiosRef)$/, receiver: /http(?:Service|Client)?\b|axios|fetcher|\bgot\b/i, args: [0], keys: URL_KEYS, base: 'medium', least: 'remote', exceptChannels: BROWSER_ONLY },
-  { flaw: 'openRedirect', danger: 'redirect', method: /^redirect$/, args: [0, 1], base: 'low', least: 'remote', exceptChannels: BROWSER_ONLY },
-  { flaw: 'openRedirect', danger: 'redirect', method: /^location$/, receiver: /^(?:res|response|reply)\b/, args: [0], base: 'low', least: 'remote' },
-  { flaw: 'openRedirect', danger: 'redirect', callee: /^(?:document\.)?location\.(?:assign|replace)$|^open$|^NextResponse\.redirect$|^redirect$/, args: [0], base: 'low', least: 'remote' },
-  { flaw: 'openRedirect', danger: 'redirect', callee: /^(?:electron\.)?shell\.openExternal$/, args: [0], base: 'medium', least: 'remote' },
-  { flaw: 'regexInjection', danger: 'regex', callee: /^RegExp$/, args: [0], base: 'low', least: 'remote' },
-  { flaw: 'templateInjection', danger: 'template', callee: /^(?:pug|jade)\.(?:render|compile|compileClient)$|^ejs\.(?:render|compile)$|^(?:[Hh]andlebars|hbs|Hogan|hogan\.js)\.(?:compile|precompile)$|^nunjucks\.(?:renderString|compile|Template)$|^nunjucks\..*\.renderString$|^lodash\.template$|^(?:mustache|Mustache)\.(?:render|to_html)$|^(?:dot|doT|dust|eta|art-template|twig|swig|velocityjs|liquidjs|ECT|squirrelly)\.(?:template|compile|render|renderString|twig|renderFile)$|^(?:liquidjs\.Liquid|eta\.Eta)\(\)\.\w+$/, args: [0], base: 'high', least: 'remote' },
-  { flaw: 'ldapInjection', danger: 'ldap', method: /^search(?:Async)?$/, receiver: /ldap|client|\bad\b/i, args: [0, 1], keys: ['filter'], base: 'medium', least: 'local', leastComposed: 'dynamic' },
-  { flaw: 'xpathInjection', danger: 'xpath', callee: /^xpath\.(?:select1?|evaluate|parse|useNamespaces\(\))$/, args: [0], base: 'medium', least: 'local', leastComposed: 'dynamic' },
-  { flaw: 'xpathInjection', danger: 'xpath', method: /^(?:evaluate|find|get|selectNodes)$/, receiver: /xpath|^doc(?:ument)?\b|xml/i, args: [0], base: 'medium', least: 'remote' },
-  { flaw: 'deserialisation', danger: 'code', callee: /(?:^|\.)(?:unserialize|deepDeserialize)$|^(?:node-serialize|serialize|funcster|serialize-to-js|cryo|serialijse)\.(?:unserialize|deserialize|deepDeserialize|parse)$/, args: [0], base: 'high', least: 'dynamic' },
-  { flaw: 'deserialisation', danger: 'code', callee: /^v8\.deserialize$|^js-yaml\.(?:load|loadAll)$|^yaml\.(?:load|loadAll)$|^(?:msgpack|bson)\.deserialize$/, args: [0], base: 'medium', least: 'remote' },
-  { flaw: 'deserialisation', danger: 'code', callee: /(?:^|\.)unsafeLoad(?:All)?$/, args: [0], base: 'medium', least: 'dynamic' },
-  { flaw: 'externalEntities', danger: 'code', callee: /^(?:node-expat|expat)\.Parser\(\)\.(?:parse|write)$/, args: [0], base: 'medium', least: 'remote' },
-  { flaw: 'crossSiteScripting', danger: 'markup', callee: /^document\.(?:write|writeln)$/, args: [0, 1], base: 'medium', least: 'local', leastComposed: 'dynamic' },
-  { flaw: 'crossSiteScripting', danger: 'markup', method: /^insertAdjacentHTML$/, args: [1], base: 'medium', least: 'local', leastComposed: 'dynamic' },
-  { flaw: 'crossSiteScripting', danger: 'markup', method: /^(?:createContextualFragment|setHTMLUnsafe|parseHTMLUnsafe)$/, args: [0], base: 'medium', least: 'local', leastComposed: 'dynamic' },
-  { flaw: 'crossSiteScripting', danger: 'markup', method: /^bypassSecurityTrust(?:Html|Script|Url|ResourceUrl|Style)$/, args: [0], base: 'medium', least: 'dynamic' },
-  { flaw: 'crossSiteScripting', danger: 'markup', method: /^(?:html|append|prepend|after|before|replaceWith|wrap|wrapAll|appendTo|prependTo)$/, receiver: /^\$|\$\(\)|jquery|^\w*\.\$/i, args: [0], base: 'medium', least: 'local', leastComposed: 'dynamic' },
-  { flaw: 'crossSiteScripting', danger: 'markup', callee: /^\$$/, args: [0], base: 'medium', least: 'remote' },
+
+  { flaw: 'regexInjection', danger: 'regex', base: 'low', least: 'remote', callee: /^RegExp$/, args: FIRST },
+  { ...TEMPLATE, base: 'high', least: 'remote', callee: TEMPLATE_CALL, args: FIRST },
+  {
+    flaw: 'ldapInjection',
+    danger: 'ldap',
+    ...PUT_TOGETHER,
+    method: anyName('search{,Async}'),
+    receiver: /ldap|client|\bad\b/i,
+    args: [0, 1],
+    keys: ['filter'],
+  },
+  {
+    flaw: 'xpathInjection',
+    danger: 'xpath',
+    ...PUT_TOGETHER,
+    callee: anyName('xpath.{select,select1,evaluate,parse}'),
+    args: FIRST,
+  },
+  {
+    flaw: 'xpathInjection',
+    danger: 'xpath',
+    base: 'medium',
+    least: 'remote',
+    method: anyName('evaluate find get selectNodes'),
+    receiver: /xpath|^doc(?:ument)?\b|xml/i,
+    args: FIRST,
+  },
+
+  { ...OBJECTS, ...ANY_VALUE, callee: anyName('.unserialize .deepDeserialize'), args: FIRST },
+  {
+    ...OBJECTS,
+    ...ANY_VALUE,
+    callee: anyName('{node-serialize,serialize,serialize-to-js,serialijse}.deserialize cryo.parse'),
+    args: FIRST,
+  },
+  {
+    ...OBJECTS,
+    base: 'medium',
+    least: 'remote',
+    callee: anyName('v8.deserialize {js-yaml,yaml}.{load,loadAll} {msgpack,bson}.deserialize'),
+    args: FIRST,
+  },
+  { ...OBJECTS, base: 'medium', least: 'dynamic', callee: anyName('.unsafeLoad{,All}'), args: FIRST },
+  {
+    flaw: 'externalEntities',
+    danger: 'code',
+    base: 'medium',
+    least: 'remote',
+    callee: anyName('{node-expat,expat}.Parser().{parse,write}'),
+    args: FIRST,
+  },
+
+  { ...MARKUP, ...PUT_TOGETHER, callee: anyName('document.{write,writeln}'), args: [0, 1] },
+  { ...MARKUP, ...PUT_TOGETHER, method: /^insertAdjacentHTML$/, args: [1] },
+  {
+    ...MARKUP,
+    ...PUT_TOGETHER,
+    method: anyName('createContextualFragment setHTMLUnsafe parseHTMLUnsafe'),
+    args: FIRST,
+  },
+  {
+    ...MARKUP,
+    base: 'medium',
+    least: 'dynamic',
+    method: anyName('bypassSecurityTrust{Html,Script,Url,ResourceUrl,Style}'),
+    args: FIRST,
+  },
+  {
+    ...MARKUP,
+    ...PUT_TOGETHER,
+    method: anyName('html append prepend after before replaceWith wrap wrapAll appendTo prependTo'),
+    receiver: /^\$|\$\(\)|jquery|^\w*\.\$/i,
+    args: FIRST,
+  },
+  { ...MARKUP, base: 'medium', least: 'remote', callee: /^\$$/, args: FIRST },
 ];
 
-export const SQL_METHODS =
-  /^(?:query|execute|exec|raw|run|all|get|each|prepare|unsafe|queryArray|queryObject|\$queryRawUnsafe|\$executeRawUnsafe|queryRawUnsafe|whereRaw|orWhereRaw|orderByRaw|havingRaw|selectRaw|joinRaw|fromRaw|groupByRaw|literal|queryAsync|executeSql|many|one|none|any|oneOrNone|manyOrNone|multi|result|batch|where|andWhere|orWhere|executeQuery|multiQuery|request)$/;
+/** Methods that take SQL among other things: the text decides. */
+export const SQL_METHODS = anyName(`
+  query execute exec raw run all get each prepare unsafe literal queryAsync executeSql executeQuery multiQuery
+  queryArray queryObject {$,}queryRawUnsafe $executeRawUnsafe {,or}{w,W}hereRaw {orderBy,having,select}Raw
+  {join,from,groupBy}Raw many one none any oneOrNone manyOrNone multi result batch where andWhere orWhere request
+`);
 /** Methods that only ever take SQL. */
-export const SURE_SQL_METHODS = /^(?:query|execute|raw|unsafe|\$queryRawUnsafe|\$executeRawUnsafe|whereRaw|orWhereRaw|orderByRaw|havingRaw|selectRaw|joinRaw|literal|executeSql|queryAsync)$/;
-export const SQL_RECEIVER = DATABASE;
+export const SURE_SQL_METHODS = anyName(`
+  query execute raw unsafe literal queryAsync executeSql $queryRawUnsafe $executeRawUnsafe {,or}{w,W}hereRaw
+  {orderBy,having,select,join}Raw
+`);
+const DATABASE_WORDS = ['database', 'pool', 'conn', 'client', 'knex', 'sequel', 'sql', 'postgres', 'prisma'];
+const DATABASE_OBJECTS = [
+  'session',
+  'manager',
+  'repositor',
+  'dataSource',
+  'queryRunner',
+  'transaction',
+  'orm',
+];
+export const SQL_RECEIVER = new RegExp(
+  `\\b(?:db|pg|tx|trx|em|models?)\\b|${[...DATABASE_WORDS, ...DATABASE_OBJECTS].join('|')}`,
+  'i',
+);

@@ -11,13 +11,16 @@ import {
   type NodePath,
   type t,
 } from './syntax.js';
+import { functionName } from './surrounding-words.js';
 import { CLEAN, trace, type Danger, type Taint } from './trace.js';
 
 const REQUEST_NAME = /^_?(?:req|request|httpReq|httpRequest|expressReq|incoming)$/;
 const CONTEXT_NAME = /^(?:ctx|context|c)$/;
-const REQUEST_TYPE = /^(?:Request|IncomingMessage|FastifyRequest|NextApiRequest|NextRequest|VercelRequest|HttpRequest)$/;
+const REQUEST_TYPE =
+  /^(?:Request|IncomingMessage|FastifyRequest|NextApiRequest|NextRequest|VercelRequest|HttpRequest)$/;
 const ROUTE_METHOD = /^(?:get|post|put|patch|delete|del|all|use|options|head|route|param|any)$/;
-const NEST_SOURCE = /^(?:Body|Query|Param|Headers|Cookies|UploadedFile|UploadedFiles|RawBody|MessageBody|Payload|Args)$/;
+const NEST_SOURCE =
+  /^(?:Body|Query|Param|Headers|Cookies|UploadedFile|UploadedFiles|RawBody|MessageBody|Payload|Args)$/;
 const SOCKET = /socket|\bws\b|wss|\bio\b|conn|client|channel|peer/i;
 
 /** Parts of a request that the client chooses, with what they cannot do because they are plain strings. */
@@ -52,9 +55,24 @@ const REQUEST_PARTS: Readonly<Record<string, readonly Danger[]>> = {
   'formData()': ['nosql'],
   'parseBody()': ['nosql'],
   'input()': [],
+  'all()': [],
+  'only()': [],
+  'qs()': [],
 };
-const CONTEXT_PARTS = new Set(['query', 'params', 'querystring', 'url', 'path', 'headers', 'hostname', 'host', 'originalUrl', 'get()']);
-const LAMBDA_PARTS = /^(?:queryStringParameters|multiValueQueryStringParameters|pathParameters|rawPath|rawQueryString|multiValueHeaders)$/;
+const CONTEXT_PARTS = new Set([
+  'query',
+  'params',
+  'querystring',
+  'url',
+  'path',
+  'headers',
+  'hostname',
+  'host',
+  'originalUrl',
+  'get()',
+]);
+const LAMBDA_PARTS =
+  /^(?:queryStringParameters|multiValueQueryStringParameters|pathParameters|rawPath|rawQueryString|multiValueHeaders)$/;
 
 const BROWSER_SOURCES: readonly (readonly [RegExp, readonly Danger[]])[] = [
   [/^(?:document\.)?location(?:$|\.(?:hash|search|href|toString\(\)))/, []],
@@ -62,15 +80,12 @@ const BROWSER_SOURCES: readonly (readonly [RegExp, readonly Danger[]])[] = [
   [/^document\.(?:URL|documentURI|baseURI|referrer)/, ['redirect']],
   [/^document\.cookie/, ['redirect', 'request', 'key']],
   [/^history\.state/, []],
-  [/^(?:useSearchParams|useParams|useRoute|useRouter)\(\)\.?(?:query|params|\*|get\(\)|$)/, []],
+  [/(?:^|\.)(?:useSearchParams|useParams|useRoute|useRouter)\(\)\.?(?:query|params|\*|get\(\)|$)/, []],
   [/^(?:this\.)?\$route\.(?:query|params)/, []],
 ];
 const TERMINAL = /^(?:process\.argv|Deno\.args|Bun\.argv|(?:yargs|minimist|commander)\b)/;
-const TERMINAL_ANSWER = /(?:readline|createInterface|inquirer|prompts|readline-sync).*\.(?:question|prompt|keyInYN)\(\)/;
-
-function lastIndexOfParts(segments: readonly string[], from: number): number {
-  return segments.findIndex((segment, index) => index >= from && Object.hasOwn(REQUEST_PARTS, segment));
-}
+const TERMINAL_ANSWER =
+  /(?:readline|createInterface|inquirer|prompts|readline-sync).*\.(?:question|prompt|keyInYN)\(\)/;
 
 /** Decides which names and parameters are values from outside. */
 export class Sources {
@@ -83,8 +98,11 @@ export class Sources {
   /** Taint of an expression by its name alone; undefined where the name says nothing. */
   ofName(path: NodePath, name: Name): Taint | undefined {
     const text = name.segments.join('.');
-    if (/^process\.env\./.test(text)) {
+    if (text.startsWith('process.env.')) {
       return CLEAN;
+    }
+    if (name.root === 'global' && /^(?:local|session)Storage$/.test(text)) {
+      return [trace('environment', text, [], path.node.loc?.start.line)];
     }
     if (text === 'process.env' || /^os\.(?:userInfo|networkInterfaces)\(\)/.test(text)) {
       return [trace('environment', text, [], path.node.loc?.start.line)];
@@ -95,7 +113,7 @@ export class Sources {
         return found;
       }
     }
-    if (/\.entryName$/.test(text)) {
+    if (text.endsWith('.entryName')) {
       return [trace('archive', written(path))];
     }
     return this.#requestPart(path, name);
@@ -116,6 +134,12 @@ export class Sources {
       const [first = '', ...rest] = props;
       return this.#parts(['', first, ...rest], 1, `{ ${props.join('.')} } of the request`);
     }
+    if (props.length > 0 && isContextPattern(found)) {
+      const part = this.#contextPart(['', ...props], `{ ${props.join('.')} } of the request`);
+      if (part) {
+        return part;
+      }
+    }
     return this.#callback(fn, index, binding, props);
   }
 
@@ -124,7 +148,9 @@ export class Sources {
     if (text === 'name' && origin !== 'name') {
       return [trace('browser', origin)];
     }
-    for (const [pattern, harmless] of name.root === 'global' || /^use/.test(text) ? BROWSER_SOURCES : []) {
+    for (const [pattern, harmless] of name.root === 'global' || /\.use[A-Z]\w+\(\)/.test(text)
+      ? BROWSER_SOURCES
+      : []) {
       if (pattern.test(text)) {
         return [trace('browser', origin, harmless)];
       }
@@ -161,7 +187,11 @@ export class Sources {
         ? [trace('request', origin, ['nosql', 'object'])]
         : undefined;
     }
-    if (name.root === 'global' && REQUEST_NAME.test(first)) {
+    const isGlobalRequest = name.root === 'global' && REQUEST_NAME.test(first);
+    if (
+      isGlobalRequest ||
+      (parameter && REQUEST_NAME.test(parameter.props[0] ?? '') && isContextPattern(parameter))
+    ) {
       return this.#parts(segments, 1, origin);
     }
     return name.root === 'global' && first === 'ctx' ? this.#contextPart(segments, origin) : undefined;
@@ -179,11 +209,10 @@ export class Sources {
   }
 
   #parts(segments: readonly string[], from: number, origin: string): Taint | undefined {
-    const at = lastIndexOfParts(segments, from);
-    if (at !== from) {
+    const part = segments[from] ?? '';
+    if (!Object.hasOwn(REQUEST_PARTS, part)) {
       return undefined;
     }
-    const part = segments[at] ?? '';
     const header = /^(?:referer|referrer)$/i.test(segments.at(-1) ?? '');
     const harmless = [...(REQUEST_PARTS[part] ?? [])];
     return [trace('request', origin, header ? [...harmless, 'redirect'] : harmless)];
@@ -200,7 +229,9 @@ export class Sources {
     const method = this.#names.method(call);
     const params = fn.node.params.length;
     const first = children(call, 'arguments')[0]?.node.type;
-    const isRoute = ROUTE_METHOD.test(method) && (first === 'StringLiteral' || first === 'TemplateLiteral' || method === 'use');
+    const isRoute =
+      ROUTE_METHOD.test(method) &&
+      (first === 'StringLiteral' || first === 'TemplateLiteral' || method === 'use');
     return (
       (method === 'createServer' && index === 0) ||
       (isRoute && params >= 2 && params <= 4 && index === (params === 4 ? 1 : 0) && !CONTEXT_NAME.test(name))
@@ -208,9 +239,15 @@ export class Sources {
   }
 
   /** Parameters of listeners: messages, standard input, answers, archive entries. */
-  #callback(fn: NodePath<FunctionNode>, index: number, binding: Binding, props: readonly string[]): Taint | undefined {
+  #callback(
+    fn: NodePath<FunctionNode>,
+    index: number,
+    binding: Binding,
+    props: readonly string[],
+  ): Taint | undefined {
     const name = binding.identifier.name;
-    const assigned = fn.parent.type === 'AssignmentExpression' ? child(fn.parentPath as NodePath, 'left') : undefined;
+    const assigned =
+      fn.parent.type === 'AssignmentExpression' ? child(fn.parentPath as NodePath, 'left') : undefined;
     if (assigned && /(?:^|\.)onmessage$/.test(written(assigned)) && index === 0) {
       return props[0] === 'data' ? [trace('message', 'message data')] : undefined;
     }
@@ -238,7 +275,10 @@ export class Sources {
       return false;
     }
     if (isCall(call)) {
-      return this.#names.method(call) === 'addEventListener' && keyName(children(call, 'arguments')[0]?.node) === 'message';
+      return (
+        this.#names.method(call) === 'addEventListener' &&
+        keyName(children(call, 'arguments')[0]?.node) === 'message'
+      );
     }
     const left = call.node.type === 'AssignmentExpression' ? child(call, 'left') : undefined;
     return Boolean(left && /(?:^|\.)onmessage$/.test(written(left)));
@@ -275,7 +315,8 @@ function listener(
     return [trace('message', 'message data')];
   }
   const isSocket = SOCKET.test(receiver) && !/process|worker|parentPort|redis|mqtt/i.test(receiver);
-  const isPlain = /^(?:connect|connection|open|close|error|end|drain|finish|ready|listening|disconnect)$/.test(topic);
+  const isPlain =
+    /^(?:connect|connection|open|close|error|end|drain|finish|ready|listening|disconnect)$/.test(topic);
   return isSocket && !isPlain && index === 0 ? [trace('message', name)] : undefined;
 }
 
@@ -348,16 +389,29 @@ function nestDecorator(pattern: NodePath): Taint | undefined {
       const isParsed = pipes.some((each) => each.type === 'Identifier' && /^Parse|ObjectId/.test(each.name));
       const isValue = /^(?:number|boolean|bigint|Date|literal)$/.test(typeName(target) ?? '');
       const isText = typeName(target) === 'string' || name === 'Param' || name === 'Headers';
-      return isParsed || isValue ? CLEAN : [trace('request', `@${name}()`, isText && name === 'Param' ? ['nosql', 'object'] : [])];
+      return isParsed || isValue
+        ? CLEAN
+        : [trace('request', `@${name}()`, isText && name === 'Param' ? ['nosql', 'object'] : [])];
     }
   }
   return undefined;
 }
 
+/** `({ request, response, params }) => …`, and the entry points of page frameworks. */
+function isContextPattern({ fn, pattern }: Parameter): boolean {
+  const { node } = pattern;
+  const properties = node.type === 'ObjectPattern' ? node.properties : [];
+  const keys = properties.map((each) => (each.type === 'ObjectProperty' ? keyName(each.key) : undefined));
+  const isEntry = /^(?:getServerSideProps|loader|action|GET|POST|PUT|PATCH|DELETE)$/.test(functionName(fn));
+  return isEntry || keys.some((key) => key !== undefined && /^(?:request|req|response|ctx)$/.test(key));
+}
+
 /** `handler: (request, h) => …` of a route table. */
 function isRouteProperty(fn: NodePath): boolean {
   const owner = fn.node.type === 'ObjectMethod' ? fn.node : fn.parent;
-  return (owner.type === 'ObjectProperty' || owner.type === 'ObjectMethod') && keyName(owner.key) === 'handler';
+  return (
+    (owner.type === 'ObjectProperty' || owner.type === 'ObjectMethod') && keyName(owner.key) === 'handler'
+  );
 }
 
 /** `exports.handler = async (event) => …` of a cloud function. */

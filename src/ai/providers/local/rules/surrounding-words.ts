@@ -1,5 +1,14 @@
 import { written } from './names.js';
-import { child, children, isCall, isFunction, keyName, propertyName, wordsOf, type NodePath } from './syntax.js';
+import {
+  child,
+  children,
+  isCall,
+  isFunction,
+  keyName,
+  propertyName,
+  wordsOf,
+  type NodePath,
+} from './syntax.js';
 
 const MAX_CLIMB = 40;
 
@@ -18,7 +27,11 @@ export function namesAround(path: NodePath): string[] {
     } else if (node.type === 'AssignmentExpression' || node.type === 'ForOfStatement') {
       const left = child(current, 'left');
       names.push(left ? written(left) : '');
-    } else if (node.type === 'ObjectProperty' || node.type === 'ClassProperty' || node.type === 'ClassPrivateProperty') {
+    } else if (
+      node.type === 'ObjectProperty' ||
+      node.type === 'ClassProperty' ||
+      node.type === 'ClassPrivateProperty'
+    ) {
       names.push(propertyName(current) ?? '');
     } else if (isCall(current) && current !== path) {
       const callee = child(current, 'callee');

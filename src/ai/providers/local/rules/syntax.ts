@@ -7,7 +7,12 @@ export const traverse = traverseModule.default;
 export type { Binding, NodePath, Scope, t };
 
 export type FunctionNode =
-  t.FunctionDeclaration | t.FunctionExpression | t.ArrowFunctionExpression | t.ObjectMethod | t.ClassMethod | t.ClassPrivateMethod;
+  | t.FunctionDeclaration
+  | t.FunctionExpression
+  | t.ArrowFunctionExpression
+  | t.ObjectMethod
+  | t.ClassMethod
+  | t.ClassPrivateMethod;
 
 export function child(path: NodePath, key: string): NodePath | undefined {
   const found = path.get(key) as NodePath | NodePath[];

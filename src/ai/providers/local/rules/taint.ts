@@ -1,6 +1,7 @@
-import { constantText, HOLE, pieces, skeleton } from './constants.js';
+import { definition, HOLE, pieces, skeleton } from './constants.js';
 import { Guards } from './guards.js';
 import { patternPath, written, type Name, type NameResolver } from './names.js';
+import { anyName } from './name-pattern.js';
 import type { ProgramIndex } from './program-index.js';
 import { harmlessAfter, harmlessAfterReplace } from './sanitisers.js';
 import { isFormValue, parameterOf, typeName, type Parameter, type Sources } from './sources.js';
@@ -18,28 +19,44 @@ import {
   type NodePath,
   type t,
 } from './syntax.js';
-import { CLEAN, composed, join, safeFor, trace, type Danger, type Taint } from './trace.js';
+import { asUrlParts, CLEAN, composed, join, safeFor, trace, type Taint } from './trace.js';
 
 const MAX_DEPTH = 80;
 const MAX_REFERENCES = 200;
 const MAX_RETURNS = 20;
 
 /** Functions whose result holds their arguments. */
-const CARRIERS =
-  /^(?:String|Object|Array|Buffer|decodeURIComponent|decodeURI|unescape|escape|atob|btoa|structuredClone|URL|URLSearchParams|Map|Set|Request|JSON\.(?:parse|stringify)|Buffer\.(?:from|concat)|Object\.(?:assign|values|entries|fromEntries|keys|freeze|create)|Array\.(?:from|of)|Promise\.(?:resolve|all|allSettled|race|any)|path\.(?:\w+\.)?(?:join|resolve|normalize|format|parse|dirname|relative)|url\.(?:parse|resolve|format|URL|fileURLToPath)|querystring\.(?:parse|stringify|unescape)|qs\.(?:parse|stringify)|util\.(?:format|inspect)|String\.(?:raw|prototype\.\w+)|lodash\.\w+|sprintf|sprintf-js\.\w+|cookie\.parse|format|\$\.(?:trim|extend|parseJSON|parseHTML)|Blob|TextDecoder|flatted\.parse|json5\.parse|he\.decode|entities\.decode\w*|marked(?:\.\w+)?|markdown-it\(\)\.render)$/;
+const CARRIERS = anyName(`
+  String Object Array Buffer URL URLSearchParams Map Set Request Blob TextDecoder structuredClone
+  decodeURI decodeURIComponent escape unescape atob btoa JSON.{parse,stringify} Buffer.{from,concat}
+  Object.{assign,values,entries,fromEntries,keys,freeze,create} Array.{from,of} String.{raw,prototype.*}
+  Promise.{resolve,all,allSettled,race,any} path.{*.,}{join,resolve,normalize,format,parse,dirname,relative}
+  url.{parse,resolve,format,URL,fileURLToPath} querystring.{parse,stringify,unescape} qs.{parse,stringify}
+  util.{format,inspect} lodash.* sprintf sprintf-js.* format cookie.parse $.{trim,extend,parseJSON,parseHTML}
+  flatted.parse json5.parse he.decode entities.decode* marked{,.*} markdown-it().render
+`);
 /** Methods whose result holds their receiver. */
-const KEEPERS =
-  /^(?:toString|trim|trimStart|trimEnd|slice|substring|substr|split|concat|replace|replaceAll|toLowerCase|toUpperCase|toLocaleLowerCase|padStart|padEnd|repeat|charAt|at|normalize|join|map|flatMap|filter|reverse|sort|pop|shift|flat|find|match|matchAll|exec|get|getAll|values|entries|keys|toJSON|valueOf|then|catch|finally|decode|reduce|splice|read|text|json|formData|next|value|val|toArray|trimLeft|trimRight|buffer|href)$/;
-const ADDERS = /^(?:push|unshift|splice|append|add|set|fill|concat)$/;
+const KEEPERS = anyName(`
+  toString valueOf toJSON trim trim{Start,End,Left,Right} slice substring substr split concat replace replaceAll
+  to{Lower,Upper}Case to{Locale}{Lower,Upper}Case padStart padEnd repeat charAt at normalize join
+  map flatMap filter reverse sort pop shift flat find reduce splice toArray match matchAll exec
+  get getAll values entries keys value val next then catch finally decode read text json formData buffer href
+`);
+const ADDERS = anyName('push unshift splice append add set fill concat');
 const BUILDERS =
-  /^(?:format|build|make|parse|decode|concat|compose|prepare|interpolate|wrap|normali[sz]e|to[A-Z]|create(?:Url|Query|Path|Command))/;
-const ARRAY_CALLBACK =
-  /^(?:map|forEach|filter|find|findIndex|findLast|some|every|flatMap|each|sort|then|finally|tap|reduce|reduceRight)$/;
-const NETWORK_ANSWER = /(?:^fetch\(\)|^axios(?:\.\w+)?\(\)|^got(?:\.\w+)?\(\)|^\$\.(?:get|getJSON|ajax)\(\)|\.responseText$)/;
-const PRIVATE_FILE = /\.ssh\b|id_rsa|\.aws\/credentials|\.npmrc|\.git-credentials|\.netrc|\/etc\/(?:passwd|shadow)|Login Data|wallet\.dat|\.docker\/config/;
+  /^(?:format|build|make|parse|decode|concat|compose|prepare|interpolate|wrap|normali[sz]e|to[A-Z]|create[A-Z])/;
+const ARRAY_CALLBACK = anyName(`
+  map forEach filter find findIndex findLast some every flatMap each sort reduce reduceRight then finally tap
+`);
+const NETWORK_ANSWER =
+  /(?:^fetch\(\)|^axios(?:\.\w+)?\(\)|^got(?:\.\w+)?\(\)|^\$\.(?:get|getJSON|ajax)\(\)|\.responseText$)/;
+const PRIVATE_FILE =
+  /\.ssh\b|id_rsa|\.aws\/credentials|\.npmrc|\.git-credentials|\.netrc|\/etc\/(?:passwd|shadow)|wallet\.dat/;
+const URL_PART = /^(?:searchParams|query)$/;
 const COUNT = /^(?:length|size|byteLength|byteOffset|index|lastIndex)$/;
 const NUMERIC_TYPE = /^(?:number|boolean|bigint|Date|literal|Buffer|Uint8Array|ObjectId)$/;
-const ESCAPING_TAG = /^(?:sql|html|svg|css|gql|graphql|Prisma\.sql|\$|styled)|\.(?:sql|raw|unsafe|\$queryRaw|\$executeRaw)$/;
+const ESCAPING_TAG =
+  /^(?:sql|html|svg|css|gql|graphql|Prisma\.sql|\$|styled)|\.(?:sql|raw|unsafe|\$queryRaw|\$executeRaw)$/;
 
 /** Evaluates which outside values an expression may hold. */
 export class TaintTracker {
@@ -89,7 +106,7 @@ export class TaintTracker {
         return safeFor(this.#identifier(path, node), this.#guards.at(path));
       case 'MemberExpression':
       case 'OptionalMemberExpression':
-        return safeFor(this.#member(path), this.#guards.at(path));
+        return safeFor(this.#memberPart(path), this.#guards.at(path));
       case 'CallExpression':
       case 'OptionalCallExpression':
       case 'NewExpression':
@@ -115,9 +132,17 @@ export class TaintTracker {
       case 'TaggedTemplateExpression':
         return this.#taggedTemplate(path);
       case 'ObjectExpression':
-        return join(...children(path, 'properties').slice(0, MAX_REFERENCES).map((each) => this.#propertyValue(each)));
+        return join(
+          ...children(path, 'properties')
+            .slice(0, MAX_REFERENCES)
+            .map((each) => this.#propertyValue(each)),
+        );
       case 'ArrayExpression':
-        return join(...children(path, 'elements').slice(0, MAX_REFERENCES).map((each) => this.of(each)));
+        return join(
+          ...children(path, 'elements')
+            .slice(0, MAX_REFERENCES)
+            .map((each) => this.of(each)),
+        );
       default:
         return CLEAN;
     }
@@ -156,6 +181,11 @@ export class TaintTracker {
     }
     const binding = path.scope.getBinding(node.name);
     return binding ? this.#variable(binding, []) : CLEAN;
+  }
+
+  #memberPart(path: NodePath): Taint {
+    const taint = this.#member(path);
+    return URL_PART.test(propertyName(path) ?? '') ? asUrlParts(taint) : taint;
   }
 
   #member(path: NodePath): Taint {
@@ -200,7 +230,11 @@ export class TaintTracker {
     if (binding && segments[1] === 'data' && this.#sources.isMessageEvent(binding)) {
       return [trace('message', written(path))];
     }
-    if (binding && /^(?:path|fileName|filename|name)$/.test(property ?? '') && this.#sources.isArchiveEntry(binding)) {
+    if (
+      binding &&
+      /^(?:path|fileName|filename|name)$/.test(property ?? '') &&
+      this.#sources.isArchiveEntry(binding)
+    ) {
       return [trace('archive', written(path))];
     }
     if (isFormValue(path, name)) {
@@ -266,10 +300,11 @@ export class TaintTracker {
     }
     if (value.node.type === 'ObjectExpression') {
       const properties = children(value, 'properties');
-      const named = properties.filter((each) => propertyName(each) === first);
-      const [exact] = named;
+      const exact = properties.find((each) => propertyName(each) === first);
       const inner = exact && child(exact, 'value');
-      const spread = properties.filter((each) => each.node.type === 'SpreadElement').map((each) => this.of(each));
+      const spread = properties
+        .filter((each) => each.node.type === 'SpreadElement')
+        .map((each) => this.of(each));
       return inner ? this.#taken(inner, rest) : join(...spread);
     }
     const name = this.#names.nameOf(value);
@@ -280,7 +315,7 @@ export class TaintTracker {
     if (value.node.type === 'ThisExpression') {
       return this.#field(first);
     }
-    return this.of(value);
+    return URL_PART.test(first) ? asUrlParts(this.of(value)) : this.of(value);
   }
 
   #assigned(binding: Binding, props: readonly string[]): Taint {
@@ -291,6 +326,10 @@ export class TaintTracker {
         const pattern = patternPath(violation.node.left, binding.identifier) ?? [];
         const taint = right ? this.#taken(right, [...pattern, ...props]) : CLEAN;
         taints.push(violation.node.operator === '+=' ? composed(taint) : taint);
+      } else if (violation.node.type === 'VariableDeclarator') {
+        const init = child(violation, 'init');
+        const pattern = patternPath(violation.node.id, binding.identifier) ?? [];
+        taints.push(init ? this.#taken(init, [...pattern, ...props]) : CLEAN);
       } else if (/^For(?:Of|In)Statement$/.test(violation.type)) {
         taints.push(this.#iterated(violation));
       }
@@ -360,7 +399,7 @@ export class TaintTracker {
       return undefined;
     }
     const method = this.#names.method(call);
-    const isElement = index === (/^reduce/.test(method) ? 1 : 0) || method === 'sort';
+    const isElement = index === (method.startsWith('reduce') ? 1 : 0) || method === 'sort';
     return ARRAY_CALLBACK.test(method) && isElement ? this.of(this.#names.receiver(call)) : CLEAN;
   }
 
@@ -369,8 +408,11 @@ export class TaintTracker {
     const binding = functionBinding(fn);
     if (!binding) {
       const name = propertyName(fn.parentPath?.isObjectProperty() ? fn.parentPath : fn);
-      const calls = name === undefined || name === 'constructor' ? [] : (this.#index.methodCalls.get(name) ?? []);
-      const isPrivate = fn.type === 'ClassPrivateMethod' || ('accessibility' in fn.node && fn.node.accessibility === 'private');
+      const calls =
+        name === undefined || name === 'constructor' ? [] : (this.#index.methodCalls.get(name) ?? []);
+      const isPrivate =
+        fn.type === 'ClassPrivateMethod' ||
+        ('accessibility' in fn.node && fn.node.accessibility === 'private');
       return { calls: calls.slice(0, MAX_RETURNS), isClosed: isPrivate && calls.length > 0 };
     }
     const calls: NodePath[] = [];
@@ -383,7 +425,9 @@ export class TaintTracker {
         isClosed = false;
       }
     }
-    const isExported = /^Export/.test(binding.path.parent.type) || /^Export/.test(binding.path.parentPath?.parent.type ?? '');
+    const isExported = [binding.path.parent, binding.path.parentPath?.parent].some((each) =>
+      each?.type.startsWith('Export'),
+    );
     return { calls: calls.slice(0, MAX_REFERENCES), isClosed: isClosed && calls.length > 0 && !isExported };
   }
 
@@ -403,7 +447,7 @@ export class TaintTracker {
       return [trace('input', written(path))];
     }
     const [file] = children(path, 'arguments');
-    if (file && /^fs\.(?:promises\.)?readFile(?:Sync)?$/.test(callee) && PRIVATE_FILE.test(skeleton(file))) {
+    if (file && /^fs\.(?:promises\.)?readFile(?:Sync)?$/.test(callee) && PRIVATE_FILE.test(fileText(file))) {
       return [trace('environment', 'a file with credentials', [], path.node.loc?.start.line)];
     }
     if (NETWORK_ANSWER.test(name?.segments.join('.') ?? '') && /^(?:json|text)$/.test(method)) {
@@ -429,7 +473,8 @@ export class TaintTracker {
     if (receiver && path.type !== 'NewExpression') {
       return KEEPERS.test(method) ? this.#kept(path, receiver, method) : CLEAN;
     }
-    const isOwnName = path.type !== 'NewExpression' && (BUILDERS.test(method) || harmlessAfter(callee, method).length > 0);
+    const isOwnName =
+      path.type !== 'NewExpression' && (BUILDERS.test(method) || harmlessAfter(callee, method).length > 0);
     return isOwnName ? join(...this.#arguments(path)).filter((each) => each.level !== 'dynamic') : CLEAN;
   }
 
@@ -485,7 +530,8 @@ export class TaintTracker {
     if (target && isFunction(target)) {
       return target;
     }
-    const init = target?.node.type === 'VariableDeclarator' && binding?.constant ? child(target, 'init') : undefined;
+    const init =
+      target?.node.type === 'VariableDeclarator' && binding?.constant ? child(target, 'init') : undefined;
     return init && isFunction(init) ? init : undefined;
   }
 
@@ -511,28 +557,30 @@ export class TaintTracker {
     const isGiven = children(call, 'arguments').some((each) => this.of(each).length > 0);
     return isGiven ? taint : taint.filter((each) => each.channel !== 'parameter');
   }
-
-  /** What the surrounding tests prove about the value here. */
-  guarded(path: NodePath): readonly Danger[] {
-    return this.#guards.at(path);
-  }
 }
 
 /** True when what stands before a piece decides host and scheme; two holes stand for a value from outside. */
 function fixesTarget(before: string): boolean {
   const isKnownBase = before.startsWith(HOLE) && !before.startsWith(HOLE.repeat(2));
   const [, host = ''] = /^\w+:\/\/([^/?#]+)/.exec(before) ?? [];
-  const isHostFixed = host !== '' && !host.includes(HOLE.repeat(2)) && (host.endsWith(HOLE) || before.length > before.indexOf('//') + 2 + host.length);
+  const isHostFixed =
+    host !== '' &&
+    !host.includes(HOLE.repeat(2)) &&
+    (host.endsWith(HOLE) || before.length > before.indexOf('//') + 2 + host.length);
   return isKnownBase || isHostFixed || /^\/[^/\\]/.test(before) || /^(?:\.{1,2}\/)?[\w-]+[/?#]/.test(before);
 }
 
 function isUrlObject(reference: NodePath): boolean {
-  return reference.parentPath?.node.type === 'MemberExpression' && keyName(reference.parentPath.node.property) === 'searchParams';
+  return (
+    reference.parentPath?.node.type === 'MemberExpression' &&
+    keyName(reference.parentPath.node.property) === 'searchParams'
+  );
 }
 
 function hasSimpleDefault(node: t.Node): boolean {
   return (
-    node.type === 'AssignmentPattern' && (node.right.type === 'NumericLiteral' || node.right.type === 'BooleanLiteral')
+    node.type === 'AssignmentPattern' &&
+    (node.right.type === 'NumericLiteral' || node.right.type === 'BooleanLiteral')
   );
 }
 
@@ -544,6 +592,13 @@ function functionBinding(fn: NodePath<FunctionNode>): Binding | undefined {
   return parent.type === 'VariableDeclarator' && parent.id.type === 'Identifier'
     ? fn.parentPath?.scope.getBinding(parent.id.name)
     : undefined;
+}
+
+/** What is known of a path, also of one joined from parts. */
+function fileText(path: NodePath): string {
+  const made = definition(path);
+  const parts = isCall(made) ? children(made, 'arguments') : [made];
+  return parts.map((part) => skeleton(part)).join('/');
 }
 
 /** Arguments of the `return` statements of a function, without those of functions inside it. */
@@ -561,9 +616,4 @@ function returnedValues(body: NodePath): NodePath[] {
     },
   });
   return found;
-}
-
-/** True for a text that is known, or an expression that no outside value reaches. */
-export function isFixed(tracker: TaintTracker, path: NodePath | undefined): boolean {
-  return constantText(path) !== undefined || tracker.of(path).length === 0;
 }

@@ -90,7 +90,11 @@ export function join(...taints: Taint[]): Taint {
 }
 
 export function composed(taint: Taint): Taint {
-  return taint.map((each) => ({ ...each, composed: true, safeFor: new Set<Danger>([...each.safeFor, 'nosql', 'object']) }));
+  return taint.map((each) => ({
+    ...each,
+    composed: true,
+    safeFor: new Set<Danger>([...each.safeFor, 'nosql', 'object']),
+  }));
 }
 
 export function safeFor(taint: Taint, dangers: readonly Danger[] | 'everything'): Taint {
@@ -100,6 +104,14 @@ export function safeFor(taint: Taint, dangers: readonly Danger[] | 'everything')
   return dangers.length === 0
     ? taint
     : taint.map((each) => ({ ...each, safeFor: new Set([...each.safeFor, ...dangers]) }));
+}
+
+/** Parts of an address are chosen freely even where the address as a whole begins with a path. */
+export function asUrlParts(taint: Taint): Taint {
+  return taint.map((each) => ({
+    ...each,
+    safeFor: new Set([...each.safeFor].filter((danger) => danger !== 'request' && danger !== 'redirect')),
+  }));
 }
 
 /** The strongest trace that can do this harm. */

@@ -52,9 +52,18 @@ export async function xRay(source: string, dialect: Dialect): Promise<XRayReport
   const findingKinds = new Set(['unsafe-regex', 'data-exfiltration', 'obfuscated-code', 'parsing-error']);
   const others = new Set(warnings.filter((each) => !findingKinds.has(each.kind)).map(observation));
   return {
-    slowRegexes: of('unsafe-regex').map((each) => ({ line: firstLine(each.location), pattern: each.value ?? '' })),
-    collecting: of('data-exfiltration').map((each) => ({ line: firstLine(each.location), what: each.value ?? '' })),
-    obfuscation: of('obfuscated-code').map((each) => ({ line: firstLine(each.location), tool: each.value ?? '' })),
+    slowRegexes: of('unsafe-regex').map((each) => ({
+      line: firstLine(each.location),
+      pattern: each.value ?? '',
+    })),
+    collecting: of('data-exfiltration').map((each) => ({
+      line: firstLine(each.location),
+      what: each.value ?? '',
+    })),
+    obfuscation: of('obfuscated-code').map((each) => ({
+      line: firstLine(each.location),
+      tool: each.value ?? '',
+    })),
     observations: [...others].slice(0, MAX_OBSERVATIONS),
   };
 }

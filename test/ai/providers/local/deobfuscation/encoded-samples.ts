@@ -1,4 +1,6 @@
-/** Programs hidden by small encoders, one per idea, so that a decoder cannot be tuned to a single spelling. */
+/**
+ * Programs hidden by small encoders, one per idea, so that a decoder cannot be tuned to a single spelling.
+ */
 
 export interface EncodedSample {
   readonly name: string;

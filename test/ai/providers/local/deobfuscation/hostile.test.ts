@@ -1,6 +1,6 @@
 /**
- * Hostile programs, in a process with the permissions that the application gives its analysis child: the answer
- * must come, be honest, and leave the process alive. Runs the built code.
+ * Hostile programs, in a process with the permissions that the application gives its analysis child: the
+ * answer must come, be honest, and leave the process alive. Runs the built code.
  */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';

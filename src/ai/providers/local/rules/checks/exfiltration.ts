@@ -1,11 +1,16 @@
+import { anyName } from '../name-pattern.js';
 import { constantText, skeleton } from '../constants.js';
 import { written } from '../names.js';
 import type { Rule, RuleContext } from '../rule.js';
 import { child, children, type NodePath } from '../syntax.js';
 import type { Trace } from '../trace.js';
 
-const SENDER =
-  /^(?:fetch|axios|got|needle|superagent|request|ky|undici)(?:\.(?:post|put|patch|request|get|fetch))?$|^\$\.(?:post|ajax|get)$|^navigator\.sendBeacon$|^(?:https?|net|tls|dgram|ws|WebSocket|XMLHttpRequest|follow-redirects\.https?)\.?(?:\w*(?:\(\))?\.)*(?:write|end|send|get|request|post)$|^dns\.(?:lookup|resolve\w*)$/;
+const SENDER = anyName(`
+  {fetch,axios,got,needle,superagent,request,ky,undici}{,.post,.put,.patch,.request,.get,.fetch}
+  $.{post,ajax,get} navigator.sendBeacon {http,https,net,tls,dgram,ws,follow-redirects.https}.**{write,end,send}
+  {http,https,net,tls,follow-redirects.https}.{get,request} {ws,WebSocket,XMLHttpRequest}().send
+  dns.{lookup,resolve*}
+`);
 const FOREIGN = /^(?:https?:|wss?:)?\/\/[^/\s]+/i;
 const BROWSER_SECRET = /^(?:document\.cookie|localStorage|sessionStorage)\b/;
 
@@ -24,7 +29,9 @@ function report(context: RuleContext, where: NodePath, found: Trace): void {
 
 function checkSending(context: RuleContext, call: NodePath): void {
   const { names } = context;
-  const name = names.callee(call) || `${names.receiver(call) ? names.text(names.receiver(call)) : ''}.${names.method(call)}`;
+  const name =
+    names.callee(call) ||
+    `${names.receiver(call) ? names.text(names.receiver(call)) : ''}.${names.method(call)}`;
   if (!SENDER.test(name)) {
     return;
   }
@@ -34,8 +41,10 @@ function checkSending(context: RuleContext, call: NodePath): void {
     return;
   }
   // A page may send its own cookies home: only a full address counts.
-  const isForeign = args.some((each) => FOREIGN.test(skeleton(each)) || FOREIGN.test(constantText(each) ?? ''));
-  if (found.level === 'private' || isForeign) {
+  const isForeign = args.some(
+    (each) => FOREIGN.test(skeleton(each)) || FOREIGN.test(constantText(each) ?? ''),
+  );
+  if (!BROWSER_SECRET.test(found.origin) || isForeign) {
     report(context, call, found);
   }
 }
@@ -43,7 +52,12 @@ function checkSending(context: RuleContext, call: NodePath): void {
 function checkBeacon(context: RuleContext, assignment: NodePath): void {
   const left = child(assignment, 'left');
   const right = child(assignment, 'right');
-  if (!left || !right || !/\.(?:src|href)$|(?:^|\.)location$/.test(written(left)) || !FOREIGN.test(skeleton(right))) {
+  if (
+    !left ||
+    !right ||
+    !/\.(?:src|href)$|(?:^|\.)location$/.test(written(left)) ||
+    !FOREIGN.test(skeleton(right))
+  ) {
     return;
   }
   const found = privateIn(context, right);
@@ -52,18 +66,27 @@ function checkBeacon(context: RuleContext, assignment: NodePath): void {
   }
 }
 
+const NET_MODULE =
+  /\bnet\s*\.\s*(?:Socket|connect|createConnection)|(?:require\(\s*|from\s+)['"](?:node:)?net['"]/;
+
 /** A shell with its input and output on a socket. */
 function checkShell(context: RuleContext, call: NodePath): void {
   const callee = context.names.callee(call);
   const [program] = children(call, 'arguments');
-  const isShell = /^(?:\/(?:usr\/)?bin\/)?(?:sh|bash|zsh)$|^(?:cmd|powershell)(?:\.exe)?$/i.test(constantText(program) ?? skeleton(program ?? call));
+  const isShell = /^(?:\/(?:usr\/)?bin\/)?(?:sh|bash|zsh)$|^(?:cmd|powershell)(?:\.exe)?$/i.test(
+    constantText(program) ?? skeleton(program ?? call),
+  );
   if (!/^child_process\.spawn$/.test(callee) || !isShell) {
     return;
   }
-  const connects = /\bnet\s*\.\s*(?:Socket|connect|createConnection)|require\(\s*['"](?:node:)?net['"]\s*\)|from\s+['"](?:node:)?net['"]/.test(context.source);
+  const connects = NET_MODULE.test(context.source);
   const pipes = /\.(?:stdin|stdout)\b|\.pipe\(/.test(context.source);
   if (connects && pipes) {
-    context.report('reverseShell', call, { severity: 'critical', confidence: 'medium', detail: 'a shell is started and piped to a socket' });
+    context.report('reverseShell', call, {
+      severity: 'critical',
+      confidence: 'medium',
+      detail: 'a shell is started and piped to a socket',
+    });
   }
 }
 

@@ -1,4 +1,5 @@
 import { constantText, definition } from '../constants.js';
+import { anyName } from '../name-pattern.js';
 import { written } from '../names.js';
 import type { Rule, RuleContext } from '../rule.js';
 import { isSecretName, knownFormat, looksSecret, masked, passwordInUrl } from '../secret-text.js';
@@ -24,7 +25,12 @@ function report(context: RuleContext, where: NodePath, name: string, secret: str
 }
 
 /** A literal under a telling name. */
-function checkNamed(context: RuleContext, where: NodePath, name: string | undefined, value: NodePath | undefined): void {
+function checkNamed(
+  context: RuleContext,
+  where: NodePath,
+  name: string | undefined,
+  value: NodePath | undefined,
+): void {
   if (name === undefined || !value || isTestCode(context)) {
     return;
   }
@@ -65,8 +71,16 @@ const SECRET_ARGUMENT: readonly (readonly [RegExp, number])[] = [
   [/^(?:cookie-parser|cookieParser)$/, 0],
 ];
 const SECRET_OPTION: readonly (readonly [RegExp, readonly string[]])[] = [
-  [/^(?:express-session|session|cookie-session|koa-session|@fastify\/session|@fastify\/jwt|@fastify\/secure-session|iron-session|expressSession)$/, ['secret', 'keys']],
-  [/^(?:express-jwt|expressJwt|expressjwt|JwtModule\.register|.*JwtStrategy|.*Strategy|.*JwtService)(?:\.\w+)?$/, ['secret', 'secretOrKey', 'clientSecret', 'consumerSecret', 'consumerKey']],
+  [
+    anyName(`
+      {express-,cookie-,koa-,iron-,}session expressSession @fastify/{session,secure-session,jwt}
+    `),
+    ['secret', 'keys'],
+  ],
+  [
+    anyName('express-jwt{,.*} express{Jwt,jwt}{,.*} JwtModule.register .*Strategy{,.*} .*JwtService'),
+    ['secret', 'secretOrKey', 'clientSecret', 'consumerSecret', 'consumerKey'],
+  ],
 ];
 
 function checkSecretCall(context: RuleContext, call: NodePath): void {
@@ -76,15 +90,29 @@ function checkSecretCall(context: RuleContext, call: NodePath): void {
     const value = pattern.test(callee) ? args[index] : undefined;
     const inner = value && unwrapBuffer(context, value);
     const text = constantText(inner);
-    if (value && text && text.length >= 4 && !/BEGIN (?:RSA )?PUBLIC|\$\{/.test(text) && !isTestCode(context)) {
+    if (
+      value &&
+      text &&
+      text.length >= 4 &&
+      !/BEGIN (?:RSA )?PUBLIC|\$\{/.test(text) &&
+      !isTestCode(context)
+    ) {
       report(context, call, `the key given to \`${callee}\``, text);
     }
+  }
+  // `config.set('apiKey', '…')`
+  const [name, value] = args.map((each) => literalText(each));
+  if (name && value && args.length === 2 && /\d/.test(value) && /^[\w-]{4,40}$/.test(name)) {
+    checkNamed(context, call, name, args[1]);
   }
   for (const [pattern, keys] of SECRET_OPTION) {
     const options = pattern.test(callee) ? args.map((each) => definition(each)) : [];
     for (const key of keys) {
       const value = options.map((each) => objectProperty(each, key)).find((each) => each !== undefined);
-      const list = value && definition(value).node.type === 'ArrayExpression' ? children(definition(value), 'elements')[0] : value;
+      const list =
+        value && definition(value).node.type === 'ArrayExpression'
+          ? children(definition(value), 'elements')[0]
+          : value;
       const text = constantText(list);
       if (value?.parentPath && text && text.length >= 3 && !isTestCode(context)) {
         report(context, value.parentPath, `\`${key}\` of \`${callee}\``, text);
@@ -110,7 +138,14 @@ function checkComparison(context: RuleContext, path: NodePath): void {
   const other = literal === right ? left : right;
   const name = other ? written(other).split('.').at(-1) : undefined;
   const text = literalText(literal);
-  if (name && text && /passw|passphrase|secret|apikey|api_key/i.test(name) && isSecretName(name) && looksSecret(text, name) && !isTestCode(context)) {
+  if (
+    name &&
+    text &&
+    /passw|passphrase|secret|api[-_]?key/i.test(name) &&
+    isSecretName(name) &&
+    looksSecret(text, name) &&
+    !isTestCode(context)
+  ) {
     report(context, path, `what \`${name}\` is compared with`, text);
   }
 }
@@ -132,11 +167,14 @@ function checkFormat(context: RuleContext, path: NodePath, text: string): void {
 
 /** Credentials in the source: by format, by name, and by what they are given to. */
 export const hardcodedSecrets: Rule = (context) => {
-  const property = (path: NodePath): void => checkNamed(context, path, propertyName(path), child(path, 'value'));
+  const property = (path: NodePath): void =>
+    checkNamed(context, path, propertyName(path), child(path, 'value'));
   const call = (path: NodePath): void => checkSecretCall(context, path);
   return {
-    StringLiteral: (path) => checkFormat(context, path, path.node.type === 'StringLiteral' ? path.node.value : ''),
-    TemplateElement: (path) => checkFormat(context, path, path.node.type === 'TemplateElement' ? path.node.value.raw : ''),
+    StringLiteral: (path) =>
+      checkFormat(context, path, path.node.type === 'StringLiteral' ? path.node.value : ''),
+    TemplateElement: (path) =>
+      checkFormat(context, path, path.node.type === 'TemplateElement' ? path.node.value.raw : ''),
     VariableDeclarator(path) {
       const id = path.node.type === 'VariableDeclarator' ? keyName(path.node.id) : undefined;
       checkNamed(context, path, id, child(path, 'init'));
@@ -145,7 +183,8 @@ export const hardcodedSecrets: Rule = (context) => {
       const left = child(path, 'left');
       checkNamed(context, path, left ? written(left).split('.').at(-1) : undefined, child(path, 'right'));
     },
-    AssignmentPattern: (path) => checkNamed(context, path, keyName(child(path, 'left')?.node), child(path, 'right')),
+    AssignmentPattern: (path) =>
+      checkNamed(context, path, keyName(child(path, 'left')?.node), child(path, 'right')),
     ObjectProperty: property,
     ClassProperty: property,
     ClassPrivateProperty: property,

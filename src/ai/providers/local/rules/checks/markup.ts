@@ -17,12 +17,22 @@ import { threat, type Taint, type Trace } from '../trace.js';
 
 const TAG = /<\/?[a-z!][^>]*>?/i;
 const RESPONSE = /^(?:_?res|response|resp|reply|httpResponse|ctx\.res|h)\b/;
-const NOT_MARKUP =
-  /content-type['"]?\s*[,:]\s*['"`](?:text\/plain|application\/|image\/|text\/csv|text\/css)|\.(?:type|contentType)\(\s*['"](?:text|txt|text\/plain|json|application\/|image|png|jpe?g|svg|csv|pdf|xml)/i;
+const NOT_MARKUP = new RegExp(
+  [
+    /content-type['"]?\s*[,:]\s*['"`](?:text\/(?:plain|csv|css)|application\/|image\/)/,
+    /\.(?:type|contentType)\(\s*['"](?:te?xt|json|application\/|image|png|jpe?g|svg|csv|pdf|xml)(?!\/html)/,
+  ]
+    .map(({ source }) => source)
+    .join('|'),
+  'i',
+);
 const IS_MARKUP = /text\/html|\.type\(\s*['"]html/i;
 /** Names that suggest that a person wrote the value. */
-const WRITTEN_BY_PEOPLE =
-  /user|input|comment|message|\bmsg\b|name|title|\bbio\b|content|\btext\b|description|review|post|body|search|query|term|note|caption|answer|feedback|param|value|data/i;
+const WRITTEN_BY_PEOPLE = new RegExp(
+  'user|input|comment|message|name|title|content|description|review|post|body|search|query|term|note|caption|' +
+    'answer|feedback|param|value|data|\\b(?:msg|bio|text)\\b',
+  'i',
+);
 
 function surroundings(context: RuleContext, path: NodePath): string {
   const { start, end } = enclosingFunction(path)?.node ?? {};
@@ -31,7 +41,10 @@ function surroundings(context: RuleContext, path: NodePath): string {
 
 /** A value that ends up in a page on the server's side: only what a client sent counts. */
 function reflected(taint: Taint): Trace | undefined {
-  const found = threat(taint.filter((each) => each.channel === 'request' || each.channel === 'message'), 'markup');
+  const found = threat(
+    taint.filter((each) => each.channel === 'request' || each.channel === 'message'),
+    'markup',
+  );
   return found?.level === 'remote' ? found : undefined;
 }
 
@@ -66,15 +79,23 @@ function checkAssignment(context: RuleContext, path: NodePath): void {
     if (found) {
       report(context, left.node.loc ? left : path, found);
     }
-  } else if (property === 'body' && /^(?:ctx|context)(?:\.response)?$/.test(written(left).replace(/\.body$/, ''))) {
+  } else if (
+    property === 'body' &&
+    /^(?:ctx|context)(?:\.response)?$/.test(written(left).replace(/\.body$/, ''))
+  ) {
     const found = reflected(context.taint.of(right));
     if (found?.composed && TAG.test(skeleton(right))) {
       report(context, path, found);
     }
   } else if (property !== undefined && /^(?:src|href|action|data|formAction)$/.test(property)) {
     const found = threat(context.taint.of(right), 'markup');
-    const isFrame = property !== 'href' || !/location$/.test(written(left).replace(/\.href$/, ''));
-    if (found?.level === 'remote' && found.channel !== 'request' && !found.safeFor.has('redirect') && isFrame) {
+    const isFrame = property !== 'href' || !written(left).endsWith('location.href');
+    if (
+      found?.level === 'remote' &&
+      found.channel !== 'request' &&
+      !found.safeFor.has('redirect') &&
+      isFrame
+    ) {
       report(context, path, found);
     }
   }
@@ -83,7 +104,10 @@ function checkAssignment(context: RuleContext, path: NodePath): void {
 /** Whole request parts are objects, and objects are sent as JSON. */
 function isObjectBody(path: NodePath): boolean {
   const value = definition(path);
-  return value.node.type === 'ObjectExpression' || /\.(?:body|query|params|headers|cookies|files)$/.test(written(value));
+  return (
+    value.node.type === 'ObjectExpression' ||
+    /\.(?:body|query|params|headers|cookies|files)$/.test(written(value))
+  );
 }
 
 function checkResponse(context: RuleContext, call: NodePath): void {
@@ -104,7 +128,7 @@ function checkResponse(context: RuleContext, call: NodePath): void {
   }
   const around = surroundings(context, call);
   const hasTag = TAG.test(skeleton(body));
-  const isExpress = method === 'send' && !/^reply/.test(who);
+  const isExpress = method === 'send' && !who.startsWith('reply');
   const isHtml = isHtmlMethod || hasTag || isExpress || IS_MARKUP.test(around);
   if (isHtml && (hasTag || !NOT_MARKUP.test(around))) {
     report(context, call, found);
@@ -171,7 +195,11 @@ export const markup: Rule = (context) => ({
   CallExpression(path) {
     checkResponse(context, path);
     const [first, second] = children(path, 'arguments');
-    if (context.names.method(path) === 'setAttribute' && /^(?:on\w+|srcdoc)$/.test(constantText(first) ?? '') && second) {
+    if (
+      context.names.method(path) === 'setAttribute' &&
+      /^(?:on\w+|srcdoc)$/.test(constantText(first) ?? '') &&
+      second
+    ) {
       const found = rendered(context, second);
       if (found) {
         report(context, path, found);

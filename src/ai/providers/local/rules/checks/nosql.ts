@@ -1,10 +1,13 @@
+import { anyName } from '../name-pattern.js';
 import { definition } from '../constants.js';
 import { provenance, severityFor, type Rule, type RuleContext } from '../rule.js';
 import { child, children, isFunction, objectProperty, propertyName, type NodePath } from '../syntax.js';
 import { threat, type Trace } from '../trace.js';
 
-const FILTER_METHODS =
-  /^(?:find|findOne|findOneAndUpdate|findOneAndDelete|findOneAndReplace|findOneAndRemove|updateOne|updateMany|update|replaceOne|deleteOne|deleteMany|remove|count|countDocuments|exists|distinct|aggregate|where|findAndModify|mapReduce|group)$/;
+const FILTER_METHODS = anyName(`
+  find findOne findOneAnd{Update,Delete,Replace,Remove} findAndModify exists distinct aggregate where mapReduce group
+  update updateOne updateMany replaceOne remove deleteOne deleteMany count countDocuments
+`);
 
 function operatorIn(context: RuleContext, value: NodePath, depth = 0): Trace | undefined {
   const inner = definition(value);
@@ -14,7 +17,8 @@ function operatorIn(context: RuleContext, value: NodePath, depth = 0): Trace | u
       return undefined;
     }
     for (const property of children(inner, 'properties')) {
-      const part = property.node.type === 'SpreadElement' ? child(property, 'argument') : child(property, 'value');
+      const part =
+        property.node.type === 'SpreadElement' ? child(property, 'argument') : child(property, 'value');
       const isWrapped = /^\$(?:eq|in|nin|regex|options|search)$/.test(propertyName(property) ?? '');
       const found = part && !isWrapped ? operatorIn(context, part, depth + 1) : undefined;
       if (found) {
@@ -42,24 +46,43 @@ function checkFilter(context: RuleContext, call: NodePath): void {
     return;
   }
   // These are also methods of hashes, sets and lists.
-  const isAmbiguous = /^(?:update|where|count|group|exists|distinct|remove)$/.test(context.names.method(call));
+  const isAmbiguous = /^(?:update|where|count|group|exists|distinct|remove)$/.test(
+    context.names.method(call),
+  );
   const isQuery = value.node.type === 'ObjectExpression' || !isAmbiguous;
   const found = isQuery ? operatorIn(context, filter) : undefined;
   if (found) {
-    context.report('nosqlInjection', call, { severity: severityFor('medium', found), confidence: 'medium', detail: provenance(found) });
+    context.report('nosqlInjection', call, {
+      severity: severityFor('medium', found),
+      confidence: 'medium',
+      detail: provenance(found),
+    });
+  }
+}
+
+/** Operators that take JavaScript. */
+function checkCode(
+  context: RuleContext,
+  where: NodePath,
+  name: string | undefined,
+  value: NodePath | undefined,
+): void {
+  const isCode = /^\$(?:where|function|accumulator)$/.test(name ?? '');
+  const found = isCode ? threat(context.taint.of(value), 'code') : undefined;
+  if (found && (found.composed || found.level === 'remote')) {
+    context.report('nosqlInjection', where, {
+      severity: severityFor('medium', found),
+      detail: provenance(found),
+    });
   }
 }
 
 /** Queries of document databases that take operators or code from outside. */
 export const nosqlInjection: Rule = (context) => ({
   CallExpression: (path) => checkFilter(context, path),
-  ObjectProperty(path) {
-    if (!/^\$(?:where|function|accumulator)$/.test(propertyName(path) ?? '')) {
-      return;
-    }
-    const found = threat(context.taint.of(child(path, 'value')), 'code');
-    if (found && (found.composed || found.level === 'remote')) {
-      context.report('nosqlInjection', path, { severity: severityFor('medium', found), detail: provenance(found) });
-    }
+  ObjectProperty: (path) => checkCode(context, path, propertyName(path), child(path, 'value')),
+  AssignmentExpression(path) {
+    const left = child(path, 'left');
+    checkCode(context, path, left && propertyName(left), child(path, 'right'));
   },
 });

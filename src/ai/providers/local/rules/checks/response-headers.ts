@@ -13,7 +13,10 @@ function checkHeader(context: RuleContext, where: NodePath, name: string, value:
   if (/^location$/i.test(name)) {
     const target = threat(taint, 'redirect');
     if (target?.level === 'remote') {
-      context.report('openRedirect', where, { severity: severityFor('low', target), detail: provenance(target) });
+      context.report('openRedirect', where, {
+        severity: severityFor('low', target),
+        detail: provenance(target),
+      });
     }
     return;
   }
@@ -21,14 +24,20 @@ function checkHeader(context: RuleContext, where: NodePath, name: string, value:
     const origin = taint.find((each) => each.level === 'remote');
     const isAny = constantText(value) === '*';
     if (origin || isAny) {
-      const detail = origin ? `every origin is allowed because ${provenance(origin)}` : 'every origin is allowed';
+      const detail = origin
+        ? `every origin is allowed because ${provenance(origin)}`
+        : 'every origin is allowed';
       context.report('permissiveCors', where, { severity: origin ? 'medium' : 'low', detail });
     }
     return;
   }
   if (found?.level === 'remote') {
     // Node refuses line breaks in header values, which leaves little to win.
-    context.report('headerInjection', where, { severity: 'low', confidence: 'medium', detail: provenance(found) });
+    context.report('headerInjection', where, {
+      severity: 'low',
+      confidence: 'medium',
+      detail: provenance(found),
+    });
   }
 }
 
@@ -56,12 +65,18 @@ function checkNavigation(context: RuleContext, assignment: NodePath): void {
   }
   const found = threat(context.taint.of(child(assignment, 'right')), 'redirect');
   if (found?.level === 'remote') {
-    context.report('openRedirect', assignment, { severity: severityFor('low', found), detail: provenance(found) });
+    context.report('openRedirect', assignment, {
+      severity: severityFor('low', found),
+      detail: provenance(found),
+    });
   }
 }
 
 function checkCors(context: RuleContext, call: NodePath): void {
-  if (!/^(?:@fastify\/)?cors$/.test(context.names.callee(call)) && context.names.method(call) !== 'enableCors') {
+  if (
+    !/^(?:@fastify\/)?cors$/.test(context.names.callee(call)) &&
+    context.names.method(call) !== 'enableCors'
+  ) {
     return;
   }
   const [first] = children(call, 'arguments');

@@ -5,7 +5,10 @@ import { children, type NodePath } from '../syntax.js';
 
 function check(context: RuleContext, path: NodePath, pattern: string, flags: string): void {
   if (isAmbiguous(pattern, flags)) {
-    context.report('slowRegex', path, { severity: 'medium', detail: `the pattern is \`${pattern.slice(0, 120)}\`` });
+    context.report('slowRegex', path, {
+      severity: 'medium',
+      detail: `the pattern is \`${pattern.slice(0, 120)}\``,
+    });
   }
 }
 

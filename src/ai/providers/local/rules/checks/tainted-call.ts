@@ -45,7 +45,9 @@ function hasRoot(call: NodePath, method: string): boolean {
 
 /** A bare value given to a shell is the caller's whole command line: less certain than a part of one. */
 function baseFor(sink: Sink, trace: Trace): Sink['base'] {
-  return sink.flaw === 'commandInjection' && trace.level === 'dynamic' && !trace.composed ? 'medium' : sink.base;
+  return sink.flaw === 'commandInjection' && trace.level === 'dynamic' && !trace.composed
+    ? 'medium'
+    : sink.base;
 }
 
 export const taintedCall: Rule = (context) => {
@@ -81,5 +83,10 @@ export const taintedCall: Rule = (context) => {
       context.report('codeInjection', path, { severity: 'high', detail: provenance(found) });
     }
   };
-  return { CallExpression: check, OptionalCallExpression: check, NewExpression: check, ImportExpression: imports };
+  return {
+    CallExpression: check,
+    OptionalCallExpression: check,
+    NewExpression: check,
+    ImportExpression: imports,
+  };
 };

@@ -7,7 +7,9 @@ import { threat } from '../trace.js';
 const JWT = /^(?:jsonwebtoken|jwt|jwt-simple|jose|njwt|jws|fast-jwt|express-jwt|@nestjs\/jwt)\b/i;
 
 function optionsOf(call: NodePath): NodePath | undefined {
-  return children(call, 'arguments').map((each) => definition(each)).findLast((each) => each.node.type === 'ObjectExpression');
+  return children(call, 'arguments')
+    .map((each) => definition(each))
+    .findLast((each) => each.node.type === 'ObjectExpression');
 }
 
 function allowsNone(options: NodePath | undefined): NodePath | undefined {
@@ -20,11 +22,15 @@ function allowsNone(options: NodePath | undefined): NodePath | undefined {
 
 function isEmptyKey(key: NodePath | undefined): boolean {
   const node = key && definition(key).node;
-  return node?.type === 'NullLiteral' || constantText(key) === '' || (node?.type === 'BooleanLiteral' && !node.value);
+  return (
+    node?.type === 'NullLiteral' ||
+    constantText(key) === '' ||
+    (node?.type === 'BooleanLiteral' && !node.value)
+  );
 }
 
 const VERIFICATION =
-  /\b\w*(?:jwt|jose|jsonwebtoken|token)\w*\s*\.\s*verify(?:Async)?\s*\(|\b(?:jwtVerify|verifyJwt|verifyToken|verifyIdToken)\s*\(/i;
+  /\w*(?:jwt|jose|token)\w*\s*\.\s*verify(?:Async)?\s*\(|\b(?:jwtVerify|verify(?:Jwt|Token|IdToken))\s*\(/i;
 
 /** Looking into a token before it is verified is usual, to choose the key. */
 function isVerifiedBeside(context: RuleContext, call: NodePath): boolean {
@@ -57,7 +63,10 @@ export const tokens: Rule = (context) => ({
   CallExpression(path) {
     const receiver = context.names.receiver(path);
     const callee = context.names.callee(path) || context.names.method(path);
-    const isJwt = JWT.test(callee) || /jwt/i.test(receiver ? written(receiver) : '') || /^(?:jwtVerify|expressjwt)$/i.test(callee);
+    const isJwt =
+      JWT.test(callee) ||
+      /jwt/i.test(receiver ? written(receiver) : '') ||
+      /^(?:jwtVerify|expressjwt)$/i.test(callee);
     if (!isJwt) {
       return;
     }
@@ -65,11 +74,18 @@ export const tokens: Rule = (context) => ({
     const options = optionsOf(path);
     const none = allowsNone(options);
     if (none) {
-      context.report('unverifiedToken', path, { severity: 'high', detail: 'the algorithm "none" is allowed' });
+      context.report('unverifiedToken', path, {
+        severity: 'high',
+        detail: 'the algorithm "none" is allowed',
+      });
     } else if (/^(?:verify|verifyAsync|jwtVerify)$/.test(method)) {
-      const ignored = objectProperty(options, 'ignoreExpiration') ?? objectProperty(options, 'ignoreNotBefore');
+      const ignored =
+        objectProperty(options, 'ignoreExpiration') ?? objectProperty(options, 'ignoreNotBefore');
       if (ignored && constantBoolean(ignored)) {
-        context.report('unverifiedToken', ignored, { severity: 'medium', detail: `\`${propertyName(ignored.parentPath ?? ignored) ?? 'ignoreExpiration'}\` accepts old tokens` });
+        context.report('unverifiedToken', ignored, {
+          severity: 'medium',
+          detail: `\`${propertyName(ignored.parentPath ?? ignored) ?? 'ignoreExpiration'}\` accepts old tokens`,
+        });
       } else if (isEmptyKey(children(path, 'arguments')[1])) {
         context.report('unverifiedToken', path, { severity: 'high', detail: 'the key is empty' });
       }
