@@ -54,7 +54,7 @@ const EXPIRED_PER_BATCH = 64;
 const PAGE = 1000;
 const NOTHING = Buffer.of(0);
 /** A transaction that can't be aborted, which lmdb-js 3.5 needs to close afterwards. */
-const SYNCHRONOUS = 0;
+const SYNCHRONOUS: number = 0;
 const BINARY = { encoding: 'binary', keyEncoding: 'binary' } as const;
 /**
  * With its defaults, lmdb-js 3.5 leaves rejections unhandled when a commit fails (a full disk), and then never closes.

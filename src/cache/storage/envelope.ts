@@ -21,7 +21,7 @@ import { decodeValue, encodeValue, ValueTooLargeError } from './value-codec.js';
  * |        |       | encrypted: length of the key id (1 byte), key id, nonce (12), tag (16), encrypted body |
  *
  * The body is the length of the encoded tags (4 bytes, highest first), the tags and the value, as in
- * `value-format.ts`; all of that as one zstd frame if compressed; nothing for a tombstone. Encryption is AES-256-GCM
+ * `value-codec.ts`; all of that as one zstd frame if compressed; nothing for a tombstone. Encryption is AES-256-GCM
  * with the whole header, key id, namespace and key as associated data. Without it the checksum finds accidents only.
  * Magic, format and version keep their offsets in every format to come.
  */

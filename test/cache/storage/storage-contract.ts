@@ -107,15 +107,12 @@ const VALUES: readonly (readonly [string, unknown])[] = [
   ],
   ['a Set', new Set(['a', 1, null])],
   ['a RegExp', /a+\/b/giu],
-  ['an Error', new TypeError('wrong', { cause: new Error('inner') })],
   ['a Buffer', Buffer.from([0, 255, 128])],
   ['an ArrayBuffer', new Uint8Array([1, 2, 3]).buffer],
   ['bytes', [new Uint8Array([1, 2]), new Int8Array([-1]), new Uint8ClampedArray([255])]],
   ['typed arrays', [new Int16Array([-2]), new Uint16Array([2]), new Int32Array([-3]), new Uint32Array([3])]],
   ['more typed arrays', [new Float32Array([1.5]), new Float64Array([0.1]), new BigInt64Array([-1n])]],
   ['undefined fields', { a: undefined, b: [undefined, 1] }],
-  // oxlint-disable-next-line no-sparse-arrays -- holes are the point
-  ['holes', [, 1, , 2, ,]],
   ['nested data', { a: [{ b: { c: ['é', '🎉', '\0'] } }], n: { 1: 'x', '01': 'y' } }],
   ['fields that Object.prototype has', ownProto()],
   ['an object without prototype', Object.assign(Object.create(null) as object, { a: 1 })],
@@ -130,6 +127,9 @@ const REFUSED: readonly (readonly [string, unknown, string])[] = [
   ['a symbol as a name', { a: { [Symbol('x')]: 1 } }, '$.a has a symbol as a name'],
   ['an instance of a class', { 'd e': new Example() }, '$["d e"] is an instance of Example'],
   ['a subclass of what it carries', [new (class Extended extends Map {})()], 'is an instance of Extended'],
+  // oxlint-disable-next-line no-sparse-arrays -- holes are the point
+  ['a hole', { a: [1, , 2] }, '$.a has a hole at 1'],
+  ['an Error', new TypeError('wrong'), '$ is an instance of TypeError'],
   ['a promise', Promise.resolve(1), '$ is an instance of Promise'],
   ['a boxed primitive', [Object('text')], '$[0] is an instance of String'],
   ['a cycle', ((cycle: { self?: unknown }) => (cycle.self = cycle))({}), '$.self is a cycle'],
@@ -286,12 +286,10 @@ export function describeStorageContract(name: string, create: () => Promise<Stor
         await set('key', {
           buffer: Buffer.from('a'),
           bytes: new Uint8Array([1]),
-          error: new RangeError('x'),
         });
-        const back = (await value('key')) as { buffer: unknown; bytes: object; error: unknown };
+        const back = (await value('key')) as { buffer: unknown; bytes: object };
         expect(Buffer.isBuffer(back.buffer)).toBe(true);
         expect(Object.getPrototypeOf(back.bytes)).toBe(Uint8Array.prototype);
-        expect(back.error).toBeInstanceOf(RangeError);
         await set('key', new Date(Number.NaN));
         expect(((await value('key')) as Date).getTime()).toBeNaN();
         await set('key', ownProto());

@@ -5,9 +5,9 @@ import {
   decodeValue,
   encodeValue,
   isolate,
+  MAX_DEPTH,
   ValueTooLargeError,
 } from '../../../src/cache/storage/value-codec.js';
-import { MAX_DEPTH, Tag } from '../../../src/cache/storage/value-format.js';
 
 const values = anything({
   withBigInt: true,
@@ -16,7 +16,6 @@ const values = anything({
   withSet: true,
   withNullPrototype: true,
   withTypedArray: true,
-  withSparseArray: true,
   withUnicodeString: true,
   maxDepth: 5,
 });
@@ -52,23 +51,6 @@ describe('value codec', () => {
     );
   });
 
-  it('keeps every detail of a RegExp and of an Error', () => {
-    const pattern = /a/gy;
-    pattern.lastIndex = 7;
-    expect((roundTrip(pattern) as RegExp).lastIndex).toBe(7);
-    const error = Object.assign(new SyntaxError('outer', { cause: { code: 5 } }), { code: 'E', extra: [1] });
-    const back = roundTrip(error) as SyntaxError & { code: string; extra: number[] };
-    expect(back).toBeInstanceOf(SyntaxError);
-    expect([back.message, back.stack, back.cause, back.code, back.extra]).toEqual([
-      'outer',
-      error.stack,
-      { code: 5 },
-      'E',
-      [1],
-    ]);
-    expect(Object.keys(back)).toEqual(['code', 'extra']);
-  });
-
   it('makes what shares a part no larger than the limit', () => {
     let bomb: unknown = 'boom';
     for (let level = 0; level < 60; level += 1) bomb = [bomb, bomb];
@@ -77,14 +59,14 @@ describe('value codec', () => {
     sparse.length = 4e9;
     expect(() => encodeValue(sparse, 100_000)).toThrow(ValueTooLargeError);
     expect(() => encodeValue('x'.repeat(99), 99)).toThrow(ValueTooLargeError);
-    expect(encodeValue('x'.repeat(96), 99)).toHaveLength(99);
+    expect(encodeValue('x'.repeat(97), 99)).toHaveLength(99);
   });
 
   it('goes as deep as it says, in both directions', () => {
     expect(roundTrip(nested(MAX_DEPTH))).toEqual(nested(MAX_DEPTH));
     expect(() => encodeValue(nested(MAX_DEPTH + 1))).toThrow(ValueNotSerializableError);
-    const deeper = Buffer.concat([Buffer.alloc(200_000).fill(Buffer.of(Tag.array, 1)), Buffer.of(Tag.null)]);
-    expect(decodeValue(deeper)).toMatchObject({ kind: 'malformed' });
+    // 0x91: an array of one element.
+    expect(decodeValue(Buffer.alloc(200_000, 0x91))).toMatchObject({ kind: 'malformed' });
   });
 
   it('serialises what a getter serialises in the midst of it', () => {
@@ -117,18 +99,20 @@ describe('value codec', () => {
 
   it.each<[string, readonly number[]]>([
     ['nothing', []],
-    ['trailing bytes', [Tag.null, 0]],
-    ['an unknown tag', [99]],
-    ['a forged count of elements', [Tag.array, 0xff, 0xff, 0xff, 0xff, 0x0f]],
-    ['a forged count of names', [Tag.object, 0xff, 0xff, 0xff, 0x0f]],
-    ['a forged length of text', [Tag.text, 0xff, 0xff, 0xff, 0xff, 0x7f]],
-    ['a forged length of bytes', [Tag.buffer, 0xff, 0xff, 0xff, 0xff, 0x0f, 1]],
-    ['a varint without an end', [Tag.integer, ...Array<number>(20).fill(0xff)]],
-    ['a name that was not there', [Tag.object, 1, 5, Tag.null]],
-    ['a pattern that is none', [Tag.regExp, 2, 0x28, 0, ...Array<number>(8).fill(0)]],
-    ['an unknown class of errors', [Tag.error, 99, 0]],
-    ['a view that its bytes do not fill', [Tag.view, 5, 3, 1, 2, 3]],
-    ['a hole outside of an array', [Tag.hole]],
+    ['trailing bytes', [0xc0, 0xc0]],
+    ['a forged count of elements', [0xdd, 0xff, 0xff, 0xff, 0xff]],
+    ['a forged count of names', [0xdf, 0xff, 0xff, 0xff, 0xff]],
+    ['a forged length of text', [0xdb, 0xff, 0xff, 0xff, 0xff]],
+    ['a forged length of bytes', [0xc6, 0xff, 0xff, 0xff, 0xff, 1]],
+    ['an unknown extension', [0xd4, 0x7e, 0]],
+    ['a Map that is none', [0xd4, 0x51, 0x01]],
+    ['an object that is none', [0xd4, 0x52, 0xc0]],
+    ['a pattern that is none', [0xc7, 5, 0x78, 0x92, 0xa1, 0x28, 0xa0, 0]],
+    [
+      'a view that its bytes do not fill',
+      [0xc7, 15, 0x55, 0x92, 0xaa, ...Buffer.from('Int16Array'), 0xc4, 1, 9],
+    ],
+    ['a view that is none', [0xd4, 0x55, 0xc0]],
   ])('decodes %s to a reason', (_name, bytes) => {
     expect(decodeValue(Buffer.from(bytes))).toMatchObject({ kind: 'malformed', reason: expect.any(String) });
   });
@@ -160,7 +144,6 @@ describe('isolate', () => {
     [Buffer.alloc(1)],
     [new Float64Array(1)],
     [/a/],
-    [new Error('x')],
   ])('keeps the bytes of %p', (value) => {
     expect(isolate(value).kind).toBe('copied');
   });
