@@ -1,22 +1,20 @@
 import 'reflect-metadata';
-import multipart from '@fastify/multipart';
 import { ConfigService } from '@nestjs/config';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { Logger } from 'nestjs-pino';
+import { acceptBodies } from './analysis/bodies.js';
 import { AppModule } from './app.module.js';
-import { environmentOf, unknownVariables } from './config/config.module.js';
-import type { Environment } from './config/environment.js';
+import { configModule, environmentOf, unknownVariables } from './config/config.module.js';
 import { InvalidEnvironmentError } from './config/environment.js';
 
-/** JSON may spell one byte of a file in six (`\u0000`); the file itself is bounded by `MAX_FILE_BYTES`. */
-const JSON_BYTES_PER_FILE_BYTE = 6;
-const ENVELOPE_BYTES = 64 * 1024;
 /** In-flight requests may finish; whoever hangs longer is cut off. */
 const SHUTDOWN_TIMEOUT_MS = 10_000;
 
 async function bootstrap(): Promise<void> {
+  // Nest would log what is wrong with it in a way of its own.
+  await configModule;
   const adapter = new FastifyAdapter();
   const app = await NestFactory.create<NestFastifyApplication>(AppModule, adapter, {
     bufferLogs: true,
@@ -29,24 +27,22 @@ async function bootstrap(): Promise<void> {
   const config = app.get(ConfigService);
   const environment = environmentOf(config);
   for (const name of unknownVariables(config)) logger.warn(`${name} is set, but Athena has no such variable`);
-  await acceptBodies(app, environment);
+  await acceptBodies(adapter.getInstance(), environment.MAX_FILE_BYTES);
   closeOnSignals(app, logger);
   await app.listen(environment.PORT, environment.HOST);
   logger.log(`Athena listens on ${await app.getUrl()}`);
 }
 
-async function acceptBodies(app: NestFastifyApplication, { MAX_FILE_BYTES }: Environment): Promise<void> {
-  app.useBodyParser('application/json', {
-    bodyLimit: MAX_FILE_BYTES * JSON_BYTES_PER_FILE_BYTE + ENVELOPE_BYTES,
-  });
-  await app.register(multipart, {
-    limits: { fileSize: MAX_FILE_BYTES, files: 1, fields: 8, fieldSize: 1024, parts: 16, headerPairs: 100 },
-  });
-}
-
 /** SIGTERM and SIGINT: stop accepting, let the running requests finish, close the storages, leave. */
 function closeOnSignals(app: NestFastifyApplication, logger: Logger): void {
   let closing = false;
+  // A client that keeps its connection would keep the server from closing.
+  app
+    .getHttpAdapter()
+    .getInstance()
+    .addHook('onSend', async (_request, reply) => {
+      if (closing) reply.header('connection', 'close');
+    });
   const close = (signal: NodeJS.Signals): void => {
     if (closing) return;
     closing = true;

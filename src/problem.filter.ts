@@ -35,8 +35,6 @@ export const PROBLEMS: Readonly<Record<string, Problem>> = {
 
 /** Codes of Fastify and its plug-ins, in ours. */
 const FOREIGN_CODES: Readonly<Record<string, string>> = {
-  FST_ERR_CTP_INVALID_JSON_BODY: 'invalid_json',
-  FST_ERR_CTP_EMPTY_JSON_BODY: 'invalid_json',
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'invalid_request',
   FST_ERR_CTP_INVALID_MEDIA_TYPE: 'unsupported_media_type',
   FST_ERR_CTP_BODY_TOO_LARGE: 'body_too_large',
@@ -46,6 +44,8 @@ const FOREIGN_CODES: Readonly<Record<string, string>> = {
   FST_FIELDS_LIMIT: 'invalid_multipart',
   FST_PROTO_VIOLATION: 'invalid_multipart',
   FST_INVALID_MULTIPART_CONTENT_TYPE: 'invalid_multipart',
+  FST_INVALID_JSON_FIELD_ERROR: 'invalid_multipart',
+  FST_MP_PREMATURE_CLOSE: 'request_aborted',
   FST_NO_FORM_DATA: 'invalid_multipart',
   FST_ERR_VALIDATION: 'invalid_request',
   cache_storage_closed: 'shutting_down',
@@ -92,6 +92,9 @@ export class ProblemFilter implements ExceptionFilter {
     if (status === 500) this.logger.error(error instanceof Error ? error : new Error(String(error)));
     if (code === 'unauthorized') reply.header('www-authenticate', 'Bearer');
     if (code === 'provider_busy') reply.header('retry-after', RETRY_AFTER_SECONDS);
+    // Fastify would cut the connection while the client still writes, who then never reads this answer. Node discards
+    // the rest of the body instead, for as long as a request may take.
+    if (code === 'body_too_large') reply.removeHeader('connection');
     void reply
       .status(status)
       .type('application/problem+json')
@@ -114,7 +117,6 @@ function codeOf(error: unknown): string {
   const { code, statusCode } = error as { code?: unknown; statusCode?: unknown };
   const own = typeof code === 'string' ? (FOREIGN_CODES[code] ?? code) : '';
   if (Object.hasOwn(PROBLEMS, own)) return own;
-  if (error instanceof SyntaxError && statusCode === 400) return 'invalid_json';
   const status = error instanceof HttpException ? error.getStatus() : statusCode;
   return (typeof status === 'number' ? CODE_BY_STATUS[status] : undefined) ?? 'internal_error';
 }

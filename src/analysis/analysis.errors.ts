@@ -21,6 +21,16 @@ export class InvalidRequestError extends RequestError {
   }
 }
 
+/** The body says that it is JSON and is not. */
+export class InvalidJsonError extends RequestError {
+  readonly code = 'invalid_json';
+}
+
+/** The body says that it is multipart/form-data and is not, or has parts that no request has. */
+export class InvalidMultipartError extends RequestError {
+  readonly code = 'invalid_multipart';
+}
+
 /** `encoding` is base64 and `content` is not. */
 export class InvalidBase64Error extends RequestError {
   readonly code = 'invalid_base64';

@@ -43,7 +43,7 @@ describe('analysisKey', () => {
   });
 
   it('does not depend on the order of the fields, nor on how the bytes are held', () => {
-    const reversed = Object.fromEntries(Object.entries(REQUEST).reverse()) as unknown as AnalysisRequest;
+    const reversed = Object.fromEntries(Object.entries(REQUEST).toReversed()) as unknown as AnalysisRequest;
     expect(analysisKey(reversed)).toBe(analysisKey(REQUEST));
     expect(analysisKey({ ...REQUEST, content: new Uint8Array(REQUEST.content) })).toBe(analysisKey(REQUEST));
   });

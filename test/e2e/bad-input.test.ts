@@ -105,6 +105,12 @@ describe('bad input', () => {
     expect(await problem(athena.post(body))).toEqual([status, code, expect.stringMatching(detail)]);
   });
 
+  it('a body over the limit is answered while it is still being sent', async () => {
+    const body = { type: 'deobfuscate', content: 'x'.repeat(30 * MIB) };
+    const answers = await Promise.all(Array.from({ length: 8 }, () => athena.post(body)));
+    expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 413));
+  });
+
   it.each(['text/plain', 'application/x-www-form-urlencoded', 'application/jsonx'])(
     '%s is refused',
     async (type) => {
@@ -114,6 +120,13 @@ describe('bad input', () => {
       ]);
     },
   );
+
+  it('JSON that is not UTF-8 is a problem document', async () => {
+    const body = Buffer.from('{"type":"deobfuscate","content":"\xff"}', 'latin1');
+    const headers = { 'content-type': 'application/json' };
+    const response = athena.fetch('/v1/analyses', { method: 'POST', headers, body });
+    expect((await problem(response)).slice(0, 2)).toEqual([400, 'invalid_json']);
+  });
 
   it('no content type is refused', async () => {
     expect((await problem(athena.fetch('/v1/analyses', { method: 'POST' }))).slice(0, 2)).toEqual([

@@ -37,7 +37,10 @@ export interface AiProvider {
    * Analyses one file.
    * @throws an `AiError` (see `../ai.errors.ts`): busy, timed out, invalid answer, aborted.
    */
-  analyze<T extends AnalysisType>(request: ProviderRequest<T>, signal: AbortSignal): Promise<ProviderAnswer<T>>;
+  analyze<T extends AnalysisType>(
+    request: ProviderRequest<T>,
+    signal: AbortSignal,
+  ): Promise<ProviderAnswer<T>>;
   health(): ProviderHealth;
   /** Finishes nothing, frees everything; called once, after the last request. */
   close(): Promise<void>;

@@ -2,7 +2,7 @@ import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { crc32, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { EntryTooLargeError, InvalidCacheOptionError } from '../cache.errors.js';
 import type { CacheEntry } from './cache-entry.js';
-import { decodeValue, encodeValue, ValueTooLargeError } from './value-codec.js';
+import { decodeValue, encodeValue, ValueTooLarge } from './value-codec.js';
 
 /**
  * The bytes of one entry: a header of plain text, so that a Lua script or a `GETRANGE` of `HEADER_BYTES` can read
@@ -186,7 +186,7 @@ export class EnvelopeCodec {
       length.writeUInt32BE(tags.length);
       return Buffer.concat([length, tags, value]);
     } catch (error) {
-      if (!(error instanceof ValueTooLargeError)) throw error;
+      if (!(error instanceof ValueTooLarge)) throw error;
       throw new EntryTooLargeError(key, error.bytes, this.maxValueBytes);
     }
   }

@@ -4,7 +4,7 @@ import type { CacheEntry } from './cache-entry.js';
 import type { CacheStorage, StorageStats, StoredEntry, WriteOutcome } from './cache-storage.js';
 import { checkEntry } from './envelope.js';
 import type { IsolatedValue } from './value-codec.js';
-import { decodeValue, isolate, ValueTooLargeError } from './value-codec.js';
+import { decodeValue, isolate, ValueTooLarge } from './value-codec.js';
 
 export interface MemoryStorageOptions {
   /** Bound of all entries together, in bytes: encoded values, keys, tags and a fixed overhead. */
@@ -194,7 +194,7 @@ function isolateWithin(value: unknown, key: string, largest: number): IsolatedVa
   try {
     return isolate(value, largest);
   } catch (error) {
-    if (error instanceof ValueTooLargeError) throw new EntryTooLargeError(key, error.bytes, largest);
+    if (error instanceof ValueTooLarge) throw new EntryTooLargeError(key, error.bytes, largest);
     throw error;
   }
 }

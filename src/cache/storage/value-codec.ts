@@ -24,8 +24,8 @@ export type IsolatedValue =
   | { readonly kind: 'shared'; readonly value: unknown; readonly bytes: number }
   | { readonly kind: 'copied'; readonly encoded: Buffer; readonly bytes: number };
 
-/** Thrown when the value exceeds the limit; `bytes` is how many it had when that was noticed. */
-export class ValueTooLargeError extends Error {
+/** The value exceeds the limit; a storage makes an `EntryTooLargeError` of it. `bytes`: counted until then. */
+export class ValueTooLarge extends Error {
   constructor(readonly bytes: number) {
     super(`more than ${bytes} bytes`);
   }
@@ -126,7 +126,7 @@ const packr = new Packr({
  * @param maxBytes bounds the result, and eightfold what the value takes on the heap: one that holds a part many times
  *   may be small there and endless here. Default 1 GiB.
  * @throws ValueNotSerializableError naming the path of what can't be carried, e.g. `$.items[3].callback is a function`
- * @throws ValueTooLargeError
+ * @throws ValueTooLarge
  */
 export function encodeValue(value: unknown, maxBytes = 2 ** 30): Buffer {
   return pack(new Carrier(maxBytes).carry(value), maxBytes);
@@ -158,7 +158,7 @@ export function isolate(value: unknown, maxBytes = 2 ** 30): IsolatedValue {
 
 function pack(carried: unknown, maxBytes: number): Buffer {
   const bytes = packr.pack(carried);
-  if (bytes.length > maxBytes) throw new ValueTooLargeError(bytes.length);
+  if (bytes.length > maxBytes) throw new ValueTooLarge(bytes.length);
   return bytes;
 }
 
@@ -304,7 +304,7 @@ class Carrier {
   /** Before the work is done: a value may hold a part many times, or be an array of 2^32 holes. */
   private count(bytes: number): void {
     this.heapBytes += bytes;
-    if (this.heapBytes > this.maxBytes * HEAP_FACTOR) throw new ValueTooLargeError(this.heapBytes);
+    if (this.heapBytes > this.maxBytes * HEAP_FACTOR) throw new ValueTooLarge(this.heapBytes);
   }
 
   private refusal(what: string, cause?: unknown): ValueNotSerializableError {

@@ -1,17 +1,17 @@
 import { describe, expect, it } from '@jest/globals';
-import fc from 'fast-check';
+import { assert, constantFrom, integer, oneof, property, string } from 'fast-check';
 import { Keyspace } from '../../../src/cache/redis/keyspace.js';
 
-const anyText = fc.oneof(
-  fc.string({ unit: 'binary' }),
-  fc.string({ unit: fc.integer({ min: 0, max: 0xffff }).map((c) => String.fromCharCode(c)) }),
-  fc.constantFrom('a:b', '{', '}', '%', 'e:{x}', '', '\0'),
+const anyText = oneof(
+  string({ unit: 'binary' }),
+  string({ unit: integer({ min: 0, max: 0xffff }).map((c) => String.fromCharCode(c)) }),
+  constantFrom('a:b', '{', '}', '%', 'e:{x}', '', '\0'),
 );
 
 describe('Keyspace', () => {
   it('gives back the key that it was given', () => {
-    fc.assert(
-      fc.property(anyText, anyText, (namespace, key) => {
+    assert(
+      property(anyText, anyText, (namespace, key) => {
         const keyspace = new Keyspace('athena:', namespace);
         expect(keyspace.logical(keyspace.physical(key))).toBe(key);
       }),
@@ -19,8 +19,8 @@ describe('Keyspace', () => {
   });
 
   it('never maps two addresses to one key, whatever the bytes on the wire', () => {
-    fc.assert(
-      fc.property(anyText, anyText, anyText, anyText, (n1, k1, n2, k2) => {
+    assert(
+      property(anyText, anyText, anyText, anyText, (n1, k1, n2, k2) => {
         const wire = (namespace: string, key: string) =>
           Buffer.from(new Keyspace('p:', namespace).physical(key), 'utf8').toString('hex');
         expect(wire(n1, k1) === wire(n2, k2)).toBe(n1 === n2 && k1 === k2);

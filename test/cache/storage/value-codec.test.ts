@@ -6,7 +6,7 @@ import {
   encodeValue,
   isolate,
   MAX_DEPTH,
-  ValueTooLargeError,
+  ValueTooLarge,
 } from '../../../src/cache/storage/value-codec.js';
 
 const values = anything({
@@ -54,11 +54,11 @@ describe('value codec', () => {
   it('makes what shares a part no larger than the limit', () => {
     let bomb: unknown = 'boom';
     for (let level = 0; level < 60; level += 1) bomb = [bomb, bomb];
-    expect(() => encodeValue(bomb, 100_000)).toThrow(ValueTooLargeError);
+    expect(() => encodeValue(bomb, 100_000)).toThrow(ValueTooLarge);
     const sparse: unknown[] = [];
     sparse.length = 4e9;
-    expect(() => encodeValue(sparse, 100_000)).toThrow(ValueTooLargeError);
-    expect(() => encodeValue('x'.repeat(99), 99)).toThrow(ValueTooLargeError);
+    expect(() => encodeValue(sparse, 100_000)).toThrow(ValueTooLarge);
+    expect(() => encodeValue('x'.repeat(99), 99)).toThrow(ValueTooLarge);
     expect(encodeValue('x'.repeat(97), 99)).toHaveLength(99);
   });
 

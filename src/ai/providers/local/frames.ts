@@ -9,9 +9,7 @@
 const LENGTH_BYTES = 4;
 
 /** The other side broke the protocol: too large, or not JSON. Nothing after it can be trusted. */
-export class FrameError extends Error {
-  override readonly name = 'FrameError';
-}
+export class BrokenFrame extends Error {}
 
 export function encodeFrame(message: unknown): Buffer {
   const body = Buffer.from(JSON.stringify(message), 'utf8');
@@ -29,7 +27,7 @@ export class FrameReader {
 
   constructor(readonly maxBytes: number) {}
 
-  /** @throws FrameError, after which the reader is of no use. */
+  /** @throws BrokenFrame, after which the reader is of no use. */
   push(chunk: Buffer): unknown[] {
     this.#chunks.push(chunk);
     this.#bufferedBytes += chunk.length;
@@ -46,7 +44,7 @@ export class FrameReader {
     if (this.#bufferedBytes < LENGTH_BYTES) return undefined;
     const length = this.#take(LENGTH_BYTES).readUInt32BE(0);
     if (length > this.maxBytes) {
-      throw new FrameError(`a message of ${length} bytes is announced, at most ${this.maxBytes} are read`);
+      throw new BrokenFrame(`a message of ${length} bytes is announced, at most ${this.maxBytes} are read`);
     }
     return length;
   }
@@ -65,6 +63,6 @@ function parseBody(body: Buffer): unknown {
   try {
     return JSON.parse(body.toString('utf8'));
   } catch (error) {
-    throw new FrameError('a message is not JSON', { cause: error });
+    throw new BrokenFrame('a message is not JSON', { cause: error });
   }
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { array, assert, integer, jsonValue, property } from 'fast-check';
-import { encodeFrame, FrameError, FrameReader } from '../../../../src/ai/providers/local/frames.js';
+import { encodeFrame, BrokenFrame, FrameReader } from '../../../../src/ai/providers/local/frames.js';
 
 describe('FrameReader', () => {
   it('gives back what was sent, however the pipe cuts it', () => {
@@ -22,12 +22,12 @@ describe('FrameReader', () => {
 
   it('refuses a message for the length that it announces, before its bytes have come', () => {
     const reader = new FrameReader(10);
-    expect(() => reader.push(Buffer.from([0, 0, 0, 11]))).toThrow(FrameError);
+    expect(() => reader.push(Buffer.from([0, 0, 0, 11]))).toThrow(BrokenFrame);
     expect(new FrameReader(10).push(encodeFrame('12345678'))).toEqual(['12345678']);
   });
 
   it('refuses what is not JSON', () => {
     const reader = new FrameReader(10);
-    expect(() => reader.push(Buffer.from([0, 0, 0, 1, 0x7b]))).toThrow(FrameError);
+    expect(() => reader.push(Buffer.from([0, 0, 0, 1, 0x7b]))).toThrow(BrokenFrame);
   });
 });
