@@ -1,4 +1,4 @@
-import type { OnApplicationShutdown } from '@nestjs/common';
+import type { OnApplicationBootstrap, OnApplicationShutdown } from '@nestjs/common';
 import { ConfigurableModuleBuilder, Inject, Logger, Module } from '@nestjs/common';
 import { TerminusModule } from '@nestjs/terminus';
 import { AiHealthIndicator } from './ai.health.js';
@@ -8,6 +8,7 @@ import type { AnalysisType, ProviderName } from './analysis.js';
 import { AnalysisCacheManager } from './analysis-cache-manager.js';
 import type { AiProvider } from './providers/ai-provider.js';
 import { LocalProvider } from './providers/local/local.provider.js';
+import type { PoolEvent } from './providers/local/process-pool.js';
 import { Cache } from '../cache/cache.js';
 
 /** What `AiModule.forRoot` takes. All times are milliseconds, all sizes bytes. */
@@ -49,9 +50,16 @@ const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } = new ConfigurableModule
   ],
   exports: [AiServiceManager, AnalysisCacheManager, AiHealthIndicator],
 })
-export class AiModule extends ConfigurableModuleClass implements OnApplicationShutdown {
+export class AiModule
+  extends ConfigurableModuleClass
+  implements OnApplicationBootstrap, OnApplicationShutdown
+{
   constructor(@Inject(AI_PROVIDERS) private readonly providers: readonly AiProvider[]) {
     super();
+  }
+
+  onApplicationBootstrap(): void {
+    for (const provider of this.providers) provider.start?.();
   }
 
   /** After the server has closed: no analysis runs any more that somebody waits for. */
@@ -64,10 +72,15 @@ export class AiModule extends ConfigurableModuleClass implements OnApplicationSh
 function createProvider(
   name: ProviderName,
   { local, maxFileBytes }: AiModuleOptions,
+  logger: Logger,
 ): AiProvider | undefined {
   switch (name) {
     case 'local':
-      return new LocalProvider({ ...local, maxBytes: maxFileBytes });
+      return new LocalProvider({
+        ...local,
+        maxBytes: maxFileBytes,
+        log: (event) => logPoolEvent(logger, event),
+      });
     case 'claude':
     case 'openai':
     case 'deepseek':
@@ -78,7 +91,10 @@ function createProvider(
 
 function createProviders(options: AiModuleOptions): AiProvider[] {
   const logger = new Logger('Ai');
-  const created = options.providers.map((name) => ({ name, provider: createProvider(name, options) }));
+  const created = options.providers.map((name) => ({
+    name,
+    provider: createProvider(name, options, logger),
+  }));
   const skipped = created.filter(({ provider }) => provider === undefined).map(({ name }) => name);
   const providers = created.map(({ provider }) => provider).filter((provider) => provider !== undefined);
   if (skipped.length > 0) logger.log({ skipped }, `Providers that are not configured: ${skipped.join(', ')}`);
@@ -86,3 +102,26 @@ function createProviders(options: AiModuleOptions): AiProvider[] {
     logger.warn({ skipped }, 'No provider can be used: every analysis will be refused');
   return providers;
 }
+
+/** Children come and go; what one did not survive is for the operator to see. */
+function logPoolEvent(logger: Logger, { event, ...facts }: PoolEvent): void {
+  const fields = { event: `local.${event}`, ...facts };
+  switch (event) {
+    case 'child_ready':
+    case 'child_recycled':
+      return logger.debug(fields, POOL_MESSAGES[event]);
+    case 'child_killed':
+    case 'child_crashed':
+      return logger.warn(fields, POOL_MESSAGES[event]);
+    case 'child_start_failed':
+      return logger.error(fields, POOL_MESSAGES[event]);
+  }
+}
+
+const POOL_MESSAGES: Readonly<Record<PoolEvent['event'], string>> = {
+  child_ready: 'An analysis process is ready',
+  child_recycled: 'An analysis process is replaced after its share of work',
+  child_killed: 'An analysis process was killed',
+  child_crashed: 'An analysis process died; its input is the likely cause',
+  child_start_failed: 'An analysis process does not start',
+};

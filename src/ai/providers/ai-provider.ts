@@ -33,6 +33,8 @@ export interface AiProvider {
   readonly name: ProviderName;
   /** Model or analyser version, part of an answer's provenance. */
   readonly model: string;
+  /** Makes ready ahead of the first request, where there is something to make ready. */
+  start?(): void;
   /**
    * Analyses one file.
    * @throws an `AiError` (see `../ai.errors.ts`): busy, timed out, invalid answer, aborted.
