@@ -1,0 +1,79 @@
+import type { ApplyOutcome, Mutation } from './mutation.js';
+
+/**
+ * The shared side, as the replica sees it: Redis, or a model of it. Every call rejects with `StorageUnavailableError`
+ * when Redis is away, does not answer in time, or answers with an error that concerns the whole call. A call that
+ * rejected may have been executed all the same, or be executed later.
+ */
+export interface Remote {
+  /** Whether a call is worth trying now. */
+  readonly available: boolean;
+  /** In the order of `keys`, in one round trip. */
+  read(keys: readonly string[]): Promise<RemoteRead>;
+  /**
+   * One compare-and-set for each mutation, in order, pipelined; one outcome for each. `live`: a caller waits for it,
+   * so it must also be above the fence of a running factory (see `fence`); replays, offers and factory results are
+   * compared with the entry alone.
+   */
+  apply(mutations: readonly Mutation[], options: ApplyOptions): Promise<ApplyOutcome[]>;
+  /**
+   * Announces the version that the result of a factory will have, for `lifeMs`. A live set or delete during the run
+   * then gets a version above it, whatever its writer's clock says. `behind`: a newer version is known, try above it.
+   */
+  fence(key: string, version: string, lifeMs: number): Promise<FenceOutcome>;
+  /** Merges `ours` into the marks of the namespace by maximum, and returns the result. Makes the record if it is missing. */
+  exchangeMarks(ours: MarksRecord, incarnationIfMissing: string): Promise<MarksExchange>;
+  /** Once for each connection. */
+  hello(): Promise<{ readonly runId: string; readonly redisMs: number }>;
+  /** The heartbeat. Reads the marks record, so that an LRU keeps it. */
+  beat(): Promise<Beat>;
+}
+
+export interface ApplyOptions {
+  readonly live: boolean;
+  /** Default: the command time-out. A drain has its own, and its time-outs do not make the connection unresponsive. */
+  readonly timeoutMs?: number;
+}
+
+export interface RemoteRead {
+  readonly values: readonly RemoteValue[];
+  /** Of the marks, at the moment of this read. */
+  readonly marks: MarksState | undefined;
+}
+
+/**
+ * What Redis has of a key. `version` is the newest that it knows, of a value that is still there or of one that was
+ * deleted or has expired; undefined if it knows nothing of the key. `bytes` is the value's envelope.
+ */
+export interface RemoteValue {
+  readonly version: string | undefined;
+  readonly bytes: Uint8Array | undefined;
+}
+
+export type FenceOutcome =
+  | { readonly kind: 'fenced' }
+  | { readonly kind: 'behind'; readonly version: string }
+  | { readonly kind: 'ahead'; readonly redisMs: number };
+
+/** Versions by name: `clear`, `floor`, and `tag:<tag>`. See `marks.ts`. */
+export type MarksRecord = ReadonlyMap<string, string>;
+
+/** Changes with every change of the marks; undefined where the record is missing. */
+export interface MarksState {
+  /** Random, made with the record: another one means that Redis has lost its data. */
+  readonly incarnation: string;
+  readonly revision: number;
+}
+
+export interface MarksExchange extends MarksState {
+  readonly marks: MarksRecord;
+  /** Whether this call made the record. */
+  readonly created: boolean;
+}
+
+export interface Beat {
+  readonly redisMs: number;
+  readonly marks: MarksState | undefined;
+  /** Keys that Redis has evicted since it started. */
+  readonly evictedKeys: number;
+}
