@@ -1,54 +1,127 @@
+import { CLOCK_AHEAD_MS, versionMs } from './mutation.js';
+
 /**
  * A hybrid logical clock: Kulkarni, Demirbas et al., "Logical Physical Clocks and Consistent Snapshots in Globally
  * Distributed Databases", 2014. Stamps grow on one node, and exceed every stamp that the node has observed.
  *
  * A stamp is text of fixed width in lowercase hex, because Lua compares strings by the server's locale: 12 digits
  * of milliseconds, 4 of counter, 16 of node id.
+ *
+ * The milliseconds are those of Redis `TIME`, as well as they are known: each heartbeat measures the difference, right
+ * to half a round trip, and a worse measurement replaces a better one only when drift has made that worse. The last bit
+ * of the node id is set in stamps that were made before the first measurement: they are made anew before they are sent.
  */
 export const VERSION_LENGTH = 32;
 
 const COUNTER_LIMIT = 0x1_0000;
+/** What a quartz may be off, with room: 50 ppm are 4 s a day. */
+const DRIFT = 100e-6;
+
+/** Whether the clock that made it knew Redis `TIME`. */
+export const isAligned = (version: string): boolean => /[02468ace]$/.test(version);
+
+const withLastBit = (nodeId: string, bit: 0 | 1): string =>
+  nodeId.slice(0, -1) + ((Number.parseInt(nodeId.slice(-1), 16) & ~1) | bit).toString(16);
 
 const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0');
 
 export class HybridLogicalClock {
   private lastMs = 0;
   private counter = 0;
+  private offsetMs = 0;
+  private alignment: { readonly errorMs: number; readonly atMs: number } | undefined;
+  private nodeId: string;
 
   /**
    * @param nodeId 16 lowercase hex digits, random for each process start.
    * @param now epoch milliseconds; may step backwards, the stamps do not.
    */
   constructor(
-    private readonly nodeId: string,
+    nodeId: string,
     private readonly now: () => number = Date.now,
   ) {
     if (!/^[0-9a-f]{16}$/.test(nodeId))
       throw new RangeError(`nodeId must be 16 lowercase hex digits; got ${nodeId}`);
+    this.nodeId = withLastBit(nodeId, 1);
   }
 
-  /** A stamp above every earlier one of this node, and above all that it observed. */
-  tick(): string {
-    const nowMs = Math.floor(this.now());
-    if (nowMs > this.lastMs) {
-      this.lastMs = nowMs;
+  get aligned(): boolean {
+    return this.alignment !== undefined;
+  }
+
+  /** How far `time` may be from Redis `TIME`; 0 while nothing is known. */
+  get errorMs(): number {
+    if (this.alignment === undefined) return 0;
+    return this.alignment.errorMs + Math.abs(this.now() - this.alignment.atMs) * DRIFT;
+  }
+
+  /** Epoch milliseconds, by this machine. */
+  machineTime(): number {
+    return this.now();
+  }
+
+  /** Epoch milliseconds, by Redis where it was asked. */
+  time(): number {
+    return this.now() + this.offsetMs;
+  }
+
+  /** A stamp above every earlier one of this node, and above all that it observed; `aheadMs` after now. */
+  tick(aheadMs = 0): string {
+    return this.stampAt(Math.floor(this.time() + aheadMs));
+  }
+
+  /** Moves the clock up to a stamp of another node, so that the next tick is above it. Ignores an impossible one. */
+  observe(version: string): void {
+    if (this.aligned && versionMs(version) > this.time() + CLOCK_AHEAD_MS) return;
+    this.resumeAbove(version);
+  }
+
+  /** `observe`, for stamps of this instance's own past, which are believed. */
+  resumeAbove(version: string): void {
+    const ms = versionMs(version);
+    const counter = Number.parseInt(version.slice(12, 16), 16);
+    if (ms < this.lastMs || (ms === this.lastMs && counter <= this.counter)) return;
+    this.lastMs = ms;
+    this.counter = counter;
+  }
+
+  /**
+   * Takes a reading of Redis `TIME` whose question was sent at `sentMs` of this machine's clock, and answered now.
+   * Returns by how many milliseconds the clock was corrected.
+   */
+  align(redisMs: number, sentMs: number): number {
+    const atMs = this.now();
+    const errorMs = Math.max(0, atMs - sentMs) / 2 + 1;
+    const offsetMs = redisMs + errorMs - atMs;
+    const consistent = Math.abs(offsetMs - this.offsetMs) <= errorMs + this.errorMs;
+    if (this.alignment !== undefined && consistent && errorMs > this.errorMs) return 0;
+    const correctionMs = offsetMs - this.offsetMs;
+    this.offsetMs = offsetMs;
+    this.alignment = { errorMs, atMs };
+    this.nodeId = withLastBit(this.nodeId, 0);
+    return correctionMs;
+  }
+
+  /** Forgets how far it had come: after the first alignment, and after stamps of this node were refused. */
+  rewind(): void {
+    this.lastMs = 0;
+    this.counter = 0;
+  }
+
+  /** The greatest stamp made or observed, whoever made it; nothing later is below it. */
+  last(): string {
+    return hex(this.lastMs, 12) + hex(this.counter, 4) + 'f'.repeat(16);
+  }
+
+  /** A stamp for something that happened at `ms`, above every earlier one. */
+  stampAt(ms: number): string {
+    if (ms > this.lastMs) {
+      this.lastMs = ms;
       this.counter = 0;
     } else if (++this.counter === COUNTER_LIMIT) {
       this.lastMs += 1;
       this.counter = 0;
     }
     return hex(this.lastMs, 12) + hex(this.counter, 4) + this.nodeId;
-  }
-
-  /** Moves the clock up to a stamp of another node, so that the next tick is above it. */
-  observe(version: string): void {
-    const ms = Number.parseInt(version.slice(0, 12), 16);
-    const counter = Number.parseInt(version.slice(12, 16), 16);
-    if (ms > this.lastMs) {
-      this.lastMs = ms;
-      this.counter = counter;
-    } else if (ms === this.lastMs && counter > this.counter) {
-      this.counter = counter;
-    }
   }
 }

@@ -1,0 +1,177 @@
+import { CacheError } from '../cache.errors.js';
+import type { CacheEntry } from '../storage/cache-entry.js';
+import type { HybridLogicalClock } from './clock.js';
+import type { Journal } from './journal.js';
+import type { LocalStore } from './local-copy.js';
+import { LocalCopy } from './local-copy.js';
+import type { Marks } from './marks.js';
+import type { Overflow, OutboxItem } from './outbox.js';
+import type { Outbox } from './outbox.js';
+import { Persistence } from './persistence.js';
+
+export interface EntryCodec {
+  /** @throws ValueNotSerializableError, EntryTooLargeError */
+  encode(key: string, entry: CacheEntry): Uint8Array;
+  /** Undefined for bytes that can't be read; counted there. */
+  decode(key: string, bytes: Uint8Array): CacheEntry | undefined;
+}
+
+/** What this instance knows of a key: the newest version, and its value if there is one. */
+export interface Known {
+  readonly version: string;
+  readonly entry: CacheEntry | undefined;
+  /** Redis has not acknowledged it. */
+  readonly pending: boolean;
+}
+
+/** Since the start. */
+export interface ReplicaCounts {
+  /** Mutations that Redis took after an outage. */
+  merged: number;
+  /** Writes that gave way to a newer version. */
+  superseded: number;
+  /** Values that expired before they could be sent; sent as tombstones. */
+  expired: number;
+  /** Values that were given up because the outbox was full; sent as tombstones. */
+  dropped: number;
+  /** Values that Redis refused again and again; sent as tombstones. */
+  parked: number;
+  /** Times that tombstones had to be folded into a clear of the namespace. */
+  folded: number;
+  /** Results of factories that were not stored, because a delete, clear or newer value came during the run. */
+  resurrectionsPrevented: number;
+  /** Newer versions that were offered to a Redis that had lost them. */
+  offered: number;
+  /** Corrections of the clock by more than its error. */
+  clockCorrections: number;
+  /** Writes that Redis answered with an error. */
+  refused: number;
+  /** Faults of the local storage and the journal that were kept from the caller. */
+  localFaults: number;
+}
+
+/** What the parts of a replica share. */
+export class ReplicaState {
+  readonly local: LocalCopy;
+  readonly persistence: Persistence;
+  readonly counts: ReplicaCounts = {
+    merged: 0,
+    superseded: 0,
+    expired: 0,
+    dropped: 0,
+    parked: 0,
+    folded: 0,
+    resurrectionsPrevented: 0,
+    offered: 0,
+    clockCorrections: 0,
+    refused: 0,
+    localFaults: 0,
+  };
+
+  constructor(
+    readonly clock: HybridLogicalClock,
+    readonly marks: Marks,
+    readonly outbox: Outbox,
+    readonly codec: EntryCodec,
+    store: LocalStore,
+    journal: Journal | undefined,
+  ) {
+    this.local = new LocalCopy(store);
+    this.persistence = new Persistence(journal, outbox);
+  }
+
+  async open(): Promise<void> {
+    const { items, marks, version } = await this.persistence.load();
+    for (const item of items) this.outbox.restore(item);
+    this.marks.merge(marks);
+    const versions = [version, ...marks.values(), ...items.map(({ mutation }) => mutation.version)];
+    for (const known of versions) if (known !== '') this.clock.resumeAbove(known);
+  }
+
+  async known(key: string): Promise<Known | undefined> {
+    const entry = await this.local.get(key);
+    return this.newest(key, this.outbox.get(key), entry);
+  }
+
+  /** What of it can be said at once. */
+  peek(key: string): Known | undefined {
+    return this.newest(key, this.outbox.get(key), this.local.peek(key));
+  }
+
+  /** The entry, if it may be served. */
+  visible(entry: CacheEntry | undefined): CacheEntry | undefined {
+    if (entry === undefined || entry.expiresAt <= this.clock.time() || this.marks.hides(entry))
+      return undefined;
+    return entry;
+  }
+
+  /**
+   * Takes note of what somebody else wrote: nothing older comes back here, not from the local storage, the outbox or a
+   * factory. `entry` undefined: there is no value.
+   */
+  async learn(key: string, version: string, entry: CacheEntry | undefined): Promise<void> {
+    this.clock.observe(version);
+    const former = this.outbox.get(key);
+    // What is there needs no note beside it, unless something older waits here.
+    if (entry === undefined || former !== undefined) {
+      const news = this.outbox.see(key, version, this.clock.machineTime());
+      if (news && former?.state === 'pending') {
+        this.counts.superseded += 1;
+        this.save([key]);
+      }
+    }
+    await this.storeLocally(key, version, () => entry);
+  }
+
+  /** A local storage that is full or broken costs hits, and is counted; what it should have is in Redis or the outbox. */
+  async storeLocally(key: string, version: string, entry: () => CacheEntry | undefined): Promise<void> {
+    try {
+      await this.local.put(key, version, entry);
+    } catch (error) {
+      this.swallow(error);
+    }
+  }
+
+  /** Brings the journal to where the outbox is, in the background. */
+  save(keys: readonly string[]): void {
+    this.persistence.saveItems(keys).catch((error: unknown) => this.swallow(error));
+  }
+
+  saveMarks(): void {
+    this.persistence.saveMarks(this.marks.record()).catch((error: unknown) => this.swallow(error));
+  }
+
+  /** What it took to stay within the bounds of the outbox. True if everything up to a version had to be cleared. */
+  settleOverflow({ shrunk, foldInto }: Overflow): boolean {
+    this.counts.dropped += shrunk.length;
+    for (const { key, version } of shrunk) void this.storeLocally(key, version, () => undefined);
+    if (shrunk.length > 0) this.save(shrunk.map(({ key }) => key));
+    if (foldInto === undefined) return false;
+    this.counts.folded += 1;
+    this.marks.setClear(foldInto);
+    this.save(this.outbox.clearUpTo(foldInto));
+    this.saveMarks();
+    return true;
+  }
+
+  swallow(error: unknown): void {
+    if (!(error instanceof CacheError)) throw error;
+    this.counts.localFaults += 1;
+  }
+
+  private newest(
+    key: string,
+    item: OutboxItem | undefined,
+    entry: CacheEntry | undefined,
+  ): Known | undefined {
+    if (item === undefined) return entry && { version: entry.version, entry, pending: false };
+    const { mutation, state } = item;
+    const { version, bytes, expiresAt } = mutation;
+    const pending = state === 'pending';
+    if (entry !== undefined && entry.version > version)
+      return { version: entry.version, entry, pending: false };
+    // A delete of the same version wins.
+    if (entry?.version === version && (expiresAt > 0 || state === 'seen')) return { version, entry, pending };
+    return { version, entry: bytes && this.codec.decode(key, bytes), pending };
+  }
+}
