@@ -42,7 +42,7 @@ export default {
     only('providers', 'ai/providers', ['ai/analysis\\.ts', 'ai/language\\.ts', 'ai/ai\\.errors\\.ts']),
     only('storage', 'cache/storage', ['cache/cache\\.errors\\.ts', 'cache/redis/', 'cache/replication/']),
     only('replication', 'cache/replication', ['cache/cache\\.errors\\.ts', 'cache/storage/cache-entry\\.ts']),
-    only('redis', 'cache/redis', ['cache/cache\\.errors\\.ts']),
+    only('redis', 'cache/redis', ['cache/cache\\.errors\\.ts', 'cache/replication/']),
     {
       name: 'only-the-root-knows-the-root',
       severity: 'error',

@@ -36,6 +36,11 @@ export interface RedisInspection {
 const PROBES_UNTIL_RECONNECT = 5;
 const ANNOUNCED_LIMIT = 20;
 
+/** Of work in the background, whose time-outs say nothing about the server: a large batch takes its time. */
+export interface Budget {
+  readonly timeoutMs: number;
+}
+
 export interface RedisConnectionOptions {
   readonly onEvent?: (event: RedisEvent) => void;
   readonly random?: () => number;
@@ -99,12 +104,12 @@ export class RedisConnection {
    * Runs commands within one time budget.
    * @throws StorageUnavailableError at once while Redis is away, at the time-out, or for an error reply.
    */
-  async run<T>(commands: (client: Redis) => Promise<T>): Promise<T> {
+  async run<T>(commands: (client: Redis) => Promise<T>, budget?: Budget): Promise<T> {
     if (this.current === 'closed') throw new StorageClosedError('redis');
     if (this.current !== 'ready')
       throw new StorageUnavailableError('redis', `${this.address} is ${this.current}`);
     try {
-      return await this.withinBudget(commands(this.client));
+      return await this.withinBudget(commands(this.client), budget);
     } catch (error) {
       if (error instanceof StorageUnavailableError) throw error;
       throw unavailable(error);
@@ -136,14 +141,14 @@ export class RedisConnection {
     this.onEvent({ type: 'end', address: this.address });
   }
 
-  private withinBudget<T>(reply: Promise<T>): Promise<T> {
-    const timeoutMs = this.settings.commandTimeoutMs;
+  private withinBudget<T>(reply: Promise<T>, budget?: Budget): Promise<T> {
+    const timeoutMs = budget?.timeoutMs ?? this.settings.commandTimeoutMs;
     return new Promise<T>((resolve, reject) => {
       let settled = false;
       const timeOut = (): void => {
         if (settled) return;
         settled = true;
-        this.becomeUnresponsive(reply);
+        if (budget === undefined) this.becomeUnresponsive(reply);
         reject(new StorageUnavailableError('redis', `${this.address} did not answer within ${timeoutMs} ms`));
       };
       // After a blocked event loop timers run before the socket is read: let a reply that is there win.

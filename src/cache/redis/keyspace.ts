@@ -1,6 +1,6 @@
 /**
- * Where an entry lies in Redis: `<prefix><namespace>:e:{<key>}`. `e` is the kind (entries; marks and leases get
- * letters of their own), and the braces make the key its hash tag, so that what belongs to one key shares a cluster
+ * Where an entry lies in Redis: `<prefix><namespace>:e:{<key>}`. `e` is the kind (the value; `g` is its guard and `l`
+ * the fence of a running factory; `<prefix><namespace>:m` are the namespace's marks), and the braces make the key its hash tag, so that what belongs to one key shares a cluster
  * slot. Namespace and key are escaped so that the mapping is injective: namespace `a` with key `b:x` is not
  * namespace `a:b` with key `x`, and no key can break out of its braces.
  */
@@ -16,18 +16,34 @@ const escapeCharacter = (character: string): string =>
 const unescape = (text: string): string =>
   text.replace(ESCAPE, (_, hex: string) => String.fromCodePoint(Number.parseInt(hex, 16)));
 
+const taggedTail = (key: string): string => `${key.replace(RESERVED_IN_KEY, escapeCharacter)}}`;
+
 /** Characters that Redis reads as a pattern in MATCH. */
 const escapeGlob = (text: string): string => text.replace(/[\\*?[\]]/g, String.raw`\$&`);
 
 export class Keyspace {
+  /** The record of the namespace's marks. */
+  readonly marks: string;
   private readonly head: string;
+  private readonly guardHead: string;
+  private readonly fenceHead: string;
 
   constructor(prefix: string, namespace: string) {
-    this.head = `${prefix}${namespace.replace(RESERVED_IN_NAMESPACE, escapeCharacter)}:e:{`;
+    const space = prefix + namespace.replace(RESERVED_IN_NAMESPACE, escapeCharacter);
+    this.marks = `${space}:m`;
+    this.head = `${space}:e:{`;
+    this.guardHead = `${space}:g:{`;
+    this.fenceHead = `${space}:l:{`;
   }
 
   physical(key: string): string {
-    return `${this.head}${key.replace(RESERVED_IN_KEY, escapeCharacter)}}`;
+    return this.head + taggedTail(key);
+  }
+
+  /** Value, guard and fence of a key, in one cluster slot. */
+  all(key: string): [value: string, guard: string, fence: string] {
+    const tail = taggedTail(key);
+    return [this.head + tail, this.guardHead + tail, this.fenceHead + tail];
   }
 
   logical(physical: string): string {
