@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -58,6 +58,12 @@ export class RedisServer {
   /** kill -9. */
   async kill(): Promise<void> {
     await this.end('SIGKILL');
+  }
+
+  /** Deletes the data of a server that is down. */
+  async wipe(): Promise<void> {
+    await rm(this.directory, { recursive: true, force: true });
+    await mkdir(this.directory);
   }
 
   /** SIGSTOP: sockets stay open and nothing answers. */

@@ -61,6 +61,8 @@ export function createRedisClient(settings: RedisSettings, random: () => number)
     autoResubscribe: false,
     maxRetriesPerRequest: 0,
     connectTimeout: connectTimeoutMs,
+    // After a disconnect of our own there is nothing to wait for.
+    disconnectTimeout: 100,
     // Bounds the handshake, which has no caller; calls have the tighter budget of `RedisConnection.run`.
     commandTimeout: Math.max(connectTimeoutMs, settings.commandTimeoutMs * 2),
     retryStrategy: (attempt) => retryDelayMs(attempt, random),

@@ -7,6 +7,7 @@ import { LocalCopy } from './local-copy.js';
 import type { Marks } from './marks.js';
 import type { Overflow, OutboxItem } from './outbox.js';
 import type { Outbox } from './outbox.js';
+import type { Acquaintance } from './persistence.js';
 import { Persistence } from './persistence.js';
 
 export interface EntryCodec {
@@ -80,12 +81,14 @@ export class ReplicaState {
     this.persistence = new Persistence(journal, outbox);
   }
 
-  async open(): Promise<void> {
-    const { items, marks, version } = await this.persistence.load();
+  /** What the journal has; returns which Redis it was last connected to. */
+  async open(): Promise<Acquaintance | undefined> {
+    const { items, marks, version, acquaintance } = await this.persistence.load();
     for (const item of items) this.outbox.restore(item);
     this.marks.merge(marks);
     const versions = [version, ...marks.values(), ...items.map(({ mutation }) => mutation.version)];
     for (const known of versions) if (known !== '') this.clock.resumeAbove(known);
+    return acquaintance;
   }
 
   async known(key: string): Promise<Known | undefined> {

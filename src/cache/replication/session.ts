@@ -1,0 +1,466 @@
+import { StorageUnavailableError } from '../cache.errors.js';
+import { isAligned } from './clock.js';
+import type { Mutation } from './mutation.js';
+import { CLOCK_AHEAD_MS, versionMs } from './mutation.js';
+import { tombstoneOf } from './outbox.js';
+import type { Acquaintance } from './persistence.js';
+import type { Remote, MarksExchange, MarksState } from './remote.js';
+import type { ReplicaState } from './replica-state.js';
+
+export interface Timers {
+  set(ms: number, run: () => void): unknown;
+  clear(handle: unknown): void;
+}
+
+export interface SessionOptions {
+  readonly remote: Remote;
+  readonly timers: Timers;
+  /** 0 to 1. */
+  readonly random: () => number;
+  readonly maxLifeMs: number;
+  readonly heartbeatMs: number;
+  readonly ackWindowMs: number;
+  readonly drainTimeoutMs: number;
+  readonly drainBatchBytes: number;
+  readonly drainBatchEntries: number;
+  readonly onEvent: (event: ReplicaEvent) => void;
+}
+
+/** One for each change of state. */
+export type ReplicaEvent =
+  | { readonly type: 'merge_begun'; readonly pending: number; readonly dataLost: boolean }
+  | { readonly type: 'merge_done'; readonly merged: number; readonly superseded: number; readonly ms: number }
+  | { readonly type: 'data_lost' }
+  | { readonly type: 'offer_done'; readonly offered: number }
+  | { readonly type: 'clock_corrected'; readonly byMs: number };
+
+/** Refused so often while others were taken, a value is given up. */
+const REFUSALS_UNTIL_PARKED = 3;
+/** Corrections below this are the measurement's own. */
+const CORRECTION_NOTED_MS = 100;
+
+/**
+ * The dealings with one Redis: what happens at a connect, at each heartbeat, and in the background between them. The
+ * replica is `online` when the marks have been merged on this connection; nothing read from Redis is served before.
+ */
+export class Session {
+  online = false;
+  private wanted = false;
+  private number = 0;
+  private marksState: MarksState | undefined;
+  private acquaintance: Acquaintance | undefined;
+  private dataLost = false;
+  private coldUntilMs = 0;
+  private beginning = false;
+  private heartbeat: unknown;
+  private draining: Promise<void> | undefined;
+  private offering: Promise<void> | undefined;
+  private exchanging: Promise<unknown> = Promise.resolve();
+  private waitingExchange: Promise<MarksExchange> | undefined;
+  private closed = false;
+
+  constructor(
+    private readonly state: ReplicaState,
+    private readonly options: SessionOptions,
+  ) {}
+
+  /** While what Redis has lost is not all back, what is missing there says nothing. */
+  get restoring(): boolean {
+    return this.dataLost || this.state.clock.time() < this.coldUntilMs;
+  }
+
+  resume(acquaintance: Acquaintance | undefined): void {
+    this.acquaintance = acquaintance;
+    this.schedule();
+  }
+
+  connected(): void {
+    if (this.wanted || this.closed) return;
+    this.wanted = true;
+    this.number += 1;
+    void this.begin(this.number);
+  }
+
+  disconnected(): void {
+    this.wanted = false;
+    this.online = false;
+    this.number += 1;
+  }
+
+  close(): void {
+    this.closed = true;
+    this.disconnected();
+    this.options.timers.clear(this.heartbeat);
+  }
+
+  /** Resolves when there is nothing left to send, or nowhere to send it. */
+  async idle(): Promise<void> {
+    for (;;) {
+      await this.offering;
+      await this.draining;
+      if (!this.online || (this.draining === undefined && this.offering === undefined)) return;
+    }
+  }
+
+  /**
+   * Whether what was read, together with this state of the marks, may be served: merges the marks first if they have
+   * changed. False if the connection is not the same any more.
+   */
+  async confirms(marks: MarksState | undefined, number: number): Promise<boolean> {
+    if (number !== this.number || !this.online) return false;
+    if (!this.hasMarks(marks)) {
+      try {
+        await this.exchangeMarks();
+      } catch (error) {
+        if (!(error instanceof StorageUnavailableError)) throw error;
+        return false;
+      }
+    }
+    return number === this.number && this.online && !(this.state.clock.time() < this.coldUntilMs);
+  }
+
+  get current(): number {
+    return this.number;
+  }
+
+  /** Tells Redis our marks, and learns its own. Calls that come while one waits share it. */
+  exchangeMarks(): Promise<MarksExchange> {
+    this.waitingExchange ??= this.exchanging
+      .catch(() => {})
+      .then(() => {
+        this.waitingExchange = undefined;
+        return this.exchange();
+      });
+    this.exchanging = this.waitingExchange;
+    return this.waitingExchange;
+  }
+
+  /** Sends what waits, in the background. */
+  drain(): void {
+    if (!this.online || this.draining !== undefined || this.state.outbox.pendingCount === 0) return;
+    this.draining = this.drainAll(this.number)
+      .catch((error: unknown) => this.fault(error))
+      .finally(() => {
+        this.draining = undefined;
+      });
+  }
+
+  /** A stamp of ours was too far ahead for Redis: the clock goes by its answer from now on. */
+  realign(redisMs: number): void {
+    const { clock } = this.state;
+    this.noteCorrection(clock.align(redisMs, clock.machineTime()));
+    const limit = clock.time() + CLOCK_AHEAD_MS;
+    this.restamp((version) => versionMs(version) > limit, 0);
+  }
+
+  private async begin(number: number): Promise<void> {
+    if (this.beginning) return;
+    this.beginning = true;
+    try {
+      await this.introduce(number);
+    } catch (error) {
+      this.fault(error);
+    } finally {
+      this.beginning = false;
+    }
+    // The connection may have come anew meanwhile.
+    if (this.wanted && number !== this.number) void this.begin(this.number);
+  }
+
+  private async introduce(number: number): Promise<void> {
+    const { state, options } = this;
+    const begunMs = state.clock.machineTime();
+    const wasAligned = state.clock.aligned;
+    const { runId, redisMs } = await options.remote.hello();
+    const correctionMs = state.clock.align(redisMs, begunMs);
+    if (wasAligned) this.noteCorrection(correctionMs);
+    else this.restamp((version) => !isAligned(version), correctionMs);
+    await this.exchangeMarks();
+    if (number !== this.number || this.marksState === undefined) return;
+    const { incarnation } = this.marksState;
+    const otherProcess = this.acquaintance !== undefined && this.acquaintance.runId !== runId;
+    this.acquaintance = { runId, incarnation };
+    await this.reopen(otherProcess || this.dataLost);
+    if (number !== this.number) return;
+    this.online = true;
+    this.saveState();
+    const pending = state.outbox.pendingCount;
+    if (pending > 0 || this.dataLost) {
+      options.onEvent({ type: 'merge_begun', pending, dataLost: this.dataLost });
+    }
+    this.drain();
+    this.offer();
+  }
+
+  /**
+   * Acknowledged is not kept: what Redis took a moment ago it may have lost with its process, and all of it with its
+   * data. Values are not kept here once Redis has them, so they come from the local storage.
+   */
+  private async reopen(all: boolean): Promise<void> {
+    const { outbox, clock, local, codec } = this.state;
+    const nowMs = clock.machineTime();
+    const since = all ? 0 : nowMs - this.options.ackWindowMs;
+    const acknowledged = [...outbox.all()].filter(({ state }) => state === 'acknowledged');
+    for (const { mutation, sinceMs } of acknowledged) {
+      if (sinceMs < since) continue;
+      const { key, version, expiresAt } = mutation;
+      const entry = expiresAt === 0 ? undefined : await local.get(key);
+      if (expiresAt === 0) outbox.reopen(key, version, undefined, nowMs);
+      else if (entry?.version === version) outbox.reopen(key, version, codec.encode(key, entry), nowMs);
+    }
+  }
+
+  private async exchange(): Promise<MarksExchange> {
+    const { state, options } = this;
+    const former = this.marksState?.incarnation ?? this.acquaintance?.incarnation;
+    // Its birth stands in its name: whoever has no memory of it knows how young it is.
+    const nowMs = Math.floor(state.clock.time());
+    const fresh = `${nowMs.toString(16)}-${options.random().toString(16).slice(2)}`;
+    const answer = await options.remote.exchangeMarks(state.marks.record(), fresh);
+    for (const version of answer.marks.values()) state.clock.observe(version);
+    if (state.marks.merge(answer.marks)) state.saveMarks();
+    this.marksState = { incarnation: answer.incarnation, revision: answer.revision };
+    if (former === undefined) this.coldUntilMs = coldUntil(answer.incarnation, options.heartbeatMs);
+    else if (former !== answer.incarnation) this.noteLoss();
+    return answer;
+  }
+
+  private noteLoss(): void {
+    if (!this.dataLost) this.options.onEvent({ type: 'data_lost' });
+    this.dataLost = true;
+    const { marksState, acquaintance } = this;
+    if (marksState !== undefined && acquaintance !== undefined) {
+      this.acquaintance = { ...acquaintance, incarnation: marksState.incarnation };
+      this.saveState();
+    }
+    if (!this.online) return;
+    void this.reopen(true).then(
+      () => this.drain(),
+      (error: unknown) => this.fault(error),
+    );
+    this.offer();
+  }
+
+  private hasMarks(marks: MarksState | undefined): boolean {
+    return (
+      marks !== undefined &&
+      marks.incarnation === this.marksState?.incarnation &&
+      marks.revision === this.marksState.revision
+    );
+  }
+
+  /** Everything that is due at intervals, connected or not. */
+  private schedule(): void {
+    if (this.closed) return;
+    this.heartbeat = this.options.timers.set(this.options.heartbeatMs, () => {
+      void this.beat()
+        .catch((error: unknown) => this.fault(error))
+        .finally(() => this.schedule());
+    });
+  }
+
+  private async beat(): Promise<void> {
+    const { state, options } = this;
+    this.forget();
+    if (this.wanted && !this.online) return this.begin(this.number);
+    if (!this.online) return;
+    const number = this.number;
+    const sentMs = state.clock.machineTime();
+    const { redisMs, marks } = await options.remote.beat();
+    if (number !== this.number) return;
+    this.noteCorrection(state.clock.align(redisMs, sentMs));
+    if (!this.hasMarks(marks)) await this.exchangeMarks();
+    this.drain();
+    this.offer();
+  }
+
+  private forget(): void {
+    const { outbox, marks, clock } = this.state;
+    const oldestMs = Math.max(0, Math.floor(clock.time() - this.options.maxLifeMs - CLOCK_AHEAD_MS));
+    const oldest = oldestMs.toString(16).padStart(12, '0');
+    this.state.save(outbox.expire(clock.machineTime() - this.options.ackWindowMs, oldest));
+    marks.expire(oldest);
+  }
+
+  private async drainAll(number: number): Promise<void> {
+    const { state, options } = this;
+    const begunMs = state.clock.machineTime();
+    const before = { ...state.counts };
+    let [maxBytes, maxEntries] = [options.drainBatchBytes, options.drainBatchEntries];
+    while (number === this.number && this.online) {
+      const batch = state.outbox.batch(maxBytes, maxEntries).map((mutation) => this.asSent(mutation));
+      if (batch.length === 0) break;
+      try {
+        if (!(await this.send(batch))) break;
+      } catch (error) {
+        this.fault(error);
+        // Where the connection is sound, the batch was too much for the time that it had.
+        if (batch.length === 1) break;
+        [maxBytes, maxEntries] = [maxBytes / 2, Math.ceil(batch.length / 2)];
+      }
+    }
+    const { merged, superseded } = state.counts;
+    const ms = state.clock.machineTime() - begunMs;
+    if (state.outbox.pendingCount > 0) return;
+    const done = { merged: merged - before.merged, superseded: superseded - before.superseded };
+    options.onEvent({ type: 'merge_done', ...done, ms });
+  }
+
+  /** A value that has expired goes as the tombstone of its version: it still replaces what is older. */
+  private asSent(mutation: Mutation): Mutation {
+    if (mutation.bytes === undefined || mutation.expiresAt > this.state.clock.time()) return mutation;
+    this.state.counts.expired += 1;
+    this.state.outbox.shrink(mutation);
+    return tombstoneOf(mutation);
+  }
+
+  /** False if there is no use in going on now. */
+  private async send(batch: readonly Mutation[]): Promise<boolean> {
+    const { state, options } = this;
+    const outcomes = await options.remote.apply(batch, { live: false, timeoutMs: options.drainTimeoutMs });
+    const taken = outcomes.filter(({ kind }) => kind !== 'refused').length;
+    for (const [index, mutation] of batch.entries()) {
+      const outcome = outcomes[index];
+      switch (outcome?.kind) {
+        case 'applied':
+          state.counts.merged += 1;
+          state.outbox.acknowledge(mutation, state.clock.machineTime());
+          break;
+        case 'superseded':
+          await state.learn(mutation.key, outcome.version, undefined);
+          break;
+        case 'ahead':
+          this.realign(outcome.redisMs);
+          break;
+        case 'refused':
+          state.counts.refused += 1;
+          if (taken > 0) this.park(mutation);
+          break;
+        case undefined:
+      }
+    }
+    state.save(batch.map(({ key }) => key));
+    return taken > 0;
+  }
+
+  private park(mutation: Mutation): void {
+    const { outbox, counts } = this.state;
+    if (outbox.refused(mutation) < REFUSALS_UNTIL_PARKED || mutation.bytes === undefined) return;
+    counts.parked += 1;
+    outbox.shrink(mutation);
+  }
+
+  /** Gives back to a Redis that has lost its data what is still alive here, at a pace that leaves room for others. */
+  private offer(): void {
+    if (!this.dataLost || !this.online || this.offering !== undefined) return;
+    this.offering = this.offerAll(this.number)
+      .catch((error: unknown) => this.fault(error))
+      .finally(() => {
+        this.offering = undefined;
+      });
+  }
+
+  private async offerAll(number: number): Promise<void> {
+    const { state, options } = this;
+    const { evictedKeys } = await options.remote.beat();
+    let batch: Mutation[] = [];
+    let offered = 0;
+    for await (const key of state.local.keys()) {
+      if (number !== this.number || !this.online) return;
+      const known = await state.known(key);
+      const entry = known?.pending === false ? state.visible(known.entry) : undefined;
+      if (entry === undefined) continue;
+      const { version, expiresAt } = entry;
+      batch.push({ key, version, bytes: state.codec.encode(key, entry), expiresAt });
+      if (batch.length < options.drainBatchEntries) continue;
+      offered += await this.offerBatch(batch);
+      batch = [];
+      // It makes room by dropping what others want: no more of that.
+      if ((await options.remote.beat()).evictedKeys > evictedKeys) break;
+      await this.pause(options.random() * 20);
+    }
+    offered += await this.offerBatch(batch);
+    if (number !== this.number) return;
+    this.dataLost = false;
+    options.onEvent({ type: 'offer_done', offered });
+  }
+
+  private async offerBatch(batch: readonly Mutation[]): Promise<number> {
+    if (batch.length === 0) return 0;
+    const { state, options } = this;
+    const outcomes = await options.remote.apply(batch, { live: false, timeoutMs: options.drainTimeoutMs });
+    for (const [index, { key }] of batch.entries()) {
+      const outcome = outcomes[index];
+      if (outcome?.kind === 'superseded') await state.learn(key, outcome.version, undefined);
+    }
+    const applied = outcomes.filter(({ kind }) => kind === 'applied').length;
+    state.counts.offered += applied;
+    return applied;
+  }
+
+  private pause(ms: number): Promise<void> {
+    return new Promise((resolve) => void this.options.timers.set(ms, resolve));
+  }
+
+  /**
+   * Makes stamps of a clock that was wrong anew: by their age, in their order, never above now. Only what waits here
+   * can have such stamps, for nothing else was sent.
+   */
+  private restamp(isWrong: (version: string) => boolean, byMs: number): void {
+    const { clock, outbox, marks } = this.state;
+    const items = [...outbox.all()].filter(({ mutation }) => isWrong(mutation.version));
+    const changes = [
+      ...items.map(({ mutation }) => ({
+        version: mutation.version,
+        change: (version: string) => this.restampItem(mutation, version, byMs),
+      })),
+      ...[...marks.record()]
+        .filter(([, version]) => isWrong(version))
+        .map(([name, version]) => ({ version, change: (next: string) => marks.restamp(name, next) })),
+    ].sort((a, b) => (a.version < b.version ? -1 : 1));
+    clock.rewind();
+    for (const { mutation } of outbox.all()) if (!isWrong(mutation.version)) clock.observe(mutation.version);
+    for (const { version, change } of changes) {
+      change(clock.stampAt(Math.floor(Math.min(versionMs(version) + byMs, clock.time()))));
+    }
+    if (changes.length === 0) return;
+    this.state.save(items.map(({ mutation }) => mutation.key));
+    this.state.saveMarks();
+  }
+
+  private restampItem(former: Mutation, version: string, byMs: number): void {
+    const { outbox, codec, local } = this.state;
+    const { key, bytes } = former;
+    const entry = bytes && codec.decode(key, bytes);
+    if (entry === undefined) return outbox.restamp(former, { ...former, version });
+    const { createdAt, freshUntil, expiresAt } = entry;
+    const times = { createdAt: createdAt + byMs, freshUntil: freshUntil + byMs, expiresAt: expiresAt + byMs };
+    const next = { ...entry, ...times, version };
+    outbox.restamp(former, { key, version, bytes: codec.encode(key, next), expiresAt: next.expiresAt });
+    local.replace(key, former.version, next).catch((error: unknown) => this.state.swallow(error));
+  }
+
+  private noteCorrection(byMs: number): void {
+    if (Math.abs(byMs) < CORRECTION_NOTED_MS) return;
+    this.state.counts.clockCorrections += 1;
+    this.options.onEvent({ type: 'clock_corrected', byMs });
+  }
+
+  private saveState(): void {
+    const { persistence, clock } = this.state;
+    persistence
+      .saveState(this.acquaintance, clock.last())
+      .catch((error: unknown) => this.state.swallow(error));
+  }
+
+  /** Redis went away, or was not able to: the connection tells of it, and the next heartbeat tries again. */
+  private fault(error: unknown): void {
+    if (!(error instanceof StorageUnavailableError)) this.state.swallow(error);
+  }
+}
+
+/** A cold joiner believes nothing for a heartbeat, in which those who remember more restore it. */
+function coldUntil(incarnation: string, heartbeatMs: number): number {
+  const bornMs = Number.parseInt(incarnation, 16);
+  return Number.isFinite(bornMs) ? bornMs + 2 * heartbeatMs : 0;
+}
