@@ -39,9 +39,13 @@ export class Persistence {
 
   async load(): Promise<Memory> {
     if (this.journal === undefined) return NOTHING;
-    let memory = NOTHING;
-    for (const [id, bytes] of await this.journal.load()) memory = this.read(memory, id, bytes);
-    return memory;
+    const items: OutboxItem[] = [];
+    const rest: Partial<Memory>[] = [];
+    for (const [id, bytes] of await this.journal.load()) {
+      if (id.startsWith(ITEM)) items.push(this.readItem(bytes));
+      else rest.push(readRest(id, bytes));
+    }
+    return Object.assign({}, NOTHING, ...rest, { items }) as Memory;
   }
 
   /** Brings the records of these keys to where the outbox is; resolves when that is durable. */
@@ -71,17 +75,17 @@ export class Persistence {
     if (records.size > 0) await this.journal?.write(records);
   }
 
-  private read(memory: Memory, id: string, bytes: Uint8Array): Memory {
-    if (id === MARKS) {
-      return { ...memory, marks: new Map(decodeJson(bytes) as [string, string][]) };
-    }
-    if (id === STATE)
-      return { ...memory, ...(decodeJson(bytes) as Pick<Memory, 'acquaintance' | 'version'>) };
-    if (!id.startsWith(ITEM)) return memory;
+  private readItem(bytes: Uint8Array): OutboxItem {
     const item = decodeItem(bytes);
     this.written.add(item.mutation.key);
-    return { ...memory, items: [...memory.items, item] };
+    return item;
   }
+}
+
+function readRest(id: string, bytes: Uint8Array): Partial<Memory> {
+  if (id === MARKS) return { marks: new Map(decodeJson(bytes) as [string, string][]) };
+  if (id === STATE) return decodeJson(bytes) as Pick<Memory, 'acquaintance' | 'version'>;
+  return {};
 }
 
 /** What Redis has of sets, it has; what it has of deletes, it may lose. */

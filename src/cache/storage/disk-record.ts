@@ -122,7 +122,7 @@ export function decodeRow(row: Buffer): IndexRow {
   };
 }
 
-export function encodeRecord(physicalKey: Buffer, key: string, envelope: Buffer): Buffer {
+export function encodeRecord(physicalKey: Buffer, key: string, envelope: Uint8Array): Buffer {
   const fullKey = plainKeyOf(physicalKey) === undefined ? Buffer.from(key, 'utf16le') : Buffer.alloc(0);
   const head = Buffer.allocUnsafe(RECORD_HEAD_BYTES);
   head.writeUInt16BE(physicalKey.length, 0);

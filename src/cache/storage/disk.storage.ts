@@ -12,6 +12,8 @@ import type { CacheEntry } from './cache-entry.js';
 import type { CacheStorage, StorageStats, StoredEntry, WriteOutcome } from './cache-storage.js';
 import { DatabaseFile } from './database-file.js';
 import { DirectoryLock } from './directory-lock.js';
+import type { JournalHost } from './disk-journal.js';
+import { decodeJournalRecord, DiskJournal } from './disk-journal.js';
 import type { IndexRow, LogRecord } from './disk-record.js';
 import {
   decodeRecord,
@@ -51,6 +53,8 @@ const BATCH_OPERATIONS = 1000;
 const BATCH_PART = 1 / 16;
 /** Looked at with each batch of writes, beside two for each write: whatever expires is gone after that many writes. */
 const EXPIRED_PER_BATCH = 64;
+/** Below that, a step of eviction is one entry. */
+const SMALLEST_STEP = 256;
 const PAGE = 1000;
 const NOTHING = Buffer.of(0);
 /** A transaction that can't be aborted, which lmdb-js 3.5 needs to close afterwards. */
@@ -65,7 +69,7 @@ const ENVIRONMENT = {
   overlappingSync: false,
   eventTurnBatching: false,
   noSubdir: false,
-  maxDbs: 3,
+  maxDbs: 4,
 } as const;
 
 /**
@@ -107,7 +111,7 @@ export class DiskCacheStorage implements CacheStorage {
   }
 
   async set(key: string, entry: CacheEntry): Promise<WriteOutcome> {
-    await this.log.write({ namespace: this.namespaceName, key }, physicalKeyOf(this.space, key), entry);
+    await this.log.store({ namespace: this.namespaceName, key }, physicalKeyOf(this.space, key), entry);
     return 'local';
   }
 
@@ -133,6 +137,11 @@ export class DiskCacheStorage implements CacheStorage {
     return this.log.stats();
   }
 
+  /** Of this namespace; committed with the entries, but neither evicted nor bounded like them. */
+  journal(): DiskJournal {
+    return this.log.journal(this.space);
+  }
+
   namespace(name: string): DiskCacheStorage {
     return new DiskCacheStorage(this.log, name);
   }
@@ -147,9 +156,15 @@ interface EntryAddress {
   readonly key: string;
 }
 
+interface CommitOptions {
+  /** What it writes. */
+  readonly bytes?: number;
+  /** Where the disk is full, it fails so that the others succeed. */
+  readonly givesWay?: boolean;
+}
+
 /** A change that waits for its transaction. */
-interface Operation {
-  readonly bytes: number;
+interface Operation extends Required<CommitOptions> {
   readonly apply: () => void;
   readonly done: () => void;
   readonly failed: (error: unknown) => void;
@@ -160,10 +175,11 @@ interface Operation {
  * expiry. The log is written at its end and evicted at its beginning, so its pages fill and empty as a whole; the
  * index is small, and all that listing and expiring need.
  */
-class EntryLog {
+class EntryLog implements JournalHost {
   private readonly records: Database<Buffer, Buffer>;
   private readonly index: Database<Buffer, Buffer>;
   private readonly expiries: Database<Buffer, Buffer>;
+  private readonly journals: Database<Buffer, Buffer>;
   private readonly now: () => number;
   private readonly largest: number;
   private readonly queue: Operation[] = [];
@@ -184,6 +200,7 @@ class EntryLog {
     this.records = root.openDB<Buffer, Buffer>('records', BINARY);
     this.index = root.openDB<Buffer, Buffer>('index', BINARY);
     this.expiries = root.openDB<Buffer, Buffer>('expiries', BINARY);
+    this.journals = root.openDB<Buffer, Buffer>('journals', BINARY);
     this.now = options.now ?? Date.now;
     this.largest = Math.floor(options.maxBytes * LARGEST_PART);
     this.count();
@@ -196,6 +213,7 @@ class EntryLog {
       if (record !== undefined) decodeRecord(record);
     }
     for (const key of this.expiries.getKeys()) expiryOf(key);
+    for (const { key, value } of this.journals.getRange()) decodeJournalRecord(key, value);
     const end = sequenceKey(this.sequence + 1);
     this.root.transactionSync(() => void this.records.put(end, NOTHING), SYNCHRONOUS);
     this.root.transactionSync(() => void this.records.remove(end), SYNCHRONOUS);
@@ -216,36 +234,27 @@ class EntryLog {
         : ({ kind: 'corrupt', removable: true } as const);
     if (decoded.kind === 'entry') return decoded.entry.expiresAt > this.now() ? decoded.entry : undefined;
     if (decoded.kind === 'corrupt') {
-      this.corrupt += 1;
+      this.foundCorrupt();
       if (decoded.removable) this.discard(physicalKey, row.sequence);
     }
     return undefined;
   }
 
-  async write(address: EntryAddress, physicalKey: Buffer, entry: CacheEntry): Promise<void> {
+  async store(address: EntryAddress, physicalKey: Buffer, entry: CacheEntry): Promise<void> {
     this.checkOpen();
     const { expiresAt } = entry;
     const envelope = this.options.codec.encode(entry, address);
     const record = encodeRecord(physicalKey, address.key, envelope);
     const bytes = footprint(physicalKey, record);
     if (bytes > this.largest) throw new EntryTooLargeError(address.key, bytes, this.largest);
-    await this.commit(record.length, () => {
-      this.drop(physicalKey);
-      if (expiresAt <= this.now()) return;
-      this.sequence += 1;
-      const row = { sequence: this.sequence, expiresAt, bytes };
-      this.put(this.records, sequenceKey(row.sequence), record);
-      this.put(this.index, physicalKey, encodeRow(row));
-      this.put(this.expiries, expiryKey(row), NOTHING);
-      this.entries += 1;
-      this.bytes += bytes;
-    });
+    const put = (): void => this.put(physicalKey, record, { expiresAt, bytes });
+    await this.commit(put, { bytes: record.length, givesWay: true });
   }
 
   /** True if what was removed was live. */
   remove(physicalKey: Buffer): Promise<boolean> {
     this.checkOpen();
-    return this.commit(0, () => {
+    return this.commit(() => {
       const row = this.drop(physicalKey);
       return row !== undefined && row.expiresAt > this.now();
     });
@@ -259,7 +268,7 @@ class EntryLog {
       let from: Buffer | undefined = start;
       while (from !== undefined) {
         const pageStart: Buffer = from;
-        from = await this.commit(0, () => {
+        from = await this.commit(() => {
           written = Math.min(written, this.sequence);
           const page = this.page(pageStart, end);
           for (const { key, row } of page) if (row.sequence <= written) this.drop(key);
@@ -290,6 +299,32 @@ class EntryLog {
     return { kind: 'disk', entries, bytes, maxBytes: this.options.maxBytes, evictions, corrupt };
   }
 
+  journal(space: Buffer): DiskJournal {
+    return new DiskJournal(space, this.journals, this);
+  }
+
+  foundCorrupt(): void {
+    this.corrupt += 1;
+  }
+
+  /** What LMDB can't read is missing, and the next process begins anew. */
+  foundDamage(): void {
+    this.corrupt += 1;
+    this.file.note('damaged');
+  }
+
+  /** @throws StorageUnavailableError */
+  commit<T>(change: () => T, { bytes = 0, givesWay = false }: CommitOptions = {}): Promise<T> {
+    return new Promise((resolve, reject) => {
+      let result: T;
+      const apply = (): void => {
+        result = change();
+      };
+      this.queue.push({ bytes, givesWay, apply, done: () => resolve(result), failed: reject });
+      this.writing ??= this.writeQueued();
+    });
+  }
+
   close(): Promise<void> {
     this.closing ??= (async () => {
       await this.writing;
@@ -309,7 +344,7 @@ class EntryLog {
       const range = this.index.getRange({ start, end, limit: PAGE });
       return Array.from(range.map(({ key, value }) => ({ key: Buffer.from(key), row: decodeRow(value) })));
     } catch {
-      this.damaged();
+      this.foundDamage();
       return [];
     }
   }
@@ -334,26 +369,28 @@ class EntryLog {
     return record && decodeRecord(record);
   }
 
-  /** What LMDB can't read is missing, and the next process begins anew. */
   private load(database: Database<Buffer, Buffer>, key: Buffer): Buffer | undefined {
     try {
       return database.getBinary(key);
     } catch {
-      this.damaged();
+      this.foundDamage();
       return undefined;
     }
   }
 
-  private damaged(): void {
-    this.corrupt += 1;
-    this.file.note('damaged');
+  private put(physicalKey: Buffer, record: Buffer, entry: Omit<IndexRow, 'sequence'>): void {
+    this.drop(physicalKey);
+    if (entry.expiresAt <= this.now()) return;
+    this.sequence += 1;
+    const row = { ...entry, sequence: this.sequence };
+    void this.records.put(sequenceKey(row.sequence), record);
+    void this.index.put(physicalKey, encodeRow(row));
+    void this.expiries.put(expiryKey(row), NOTHING);
+    this.entries += 1;
+    this.bytes += row.bytes;
   }
 
   /** In a transaction `put` and `remove` act at once; their promises are the transaction's. */
-  private put(database: Database<Buffer, Buffer>, key: Buffer, value: Buffer): void {
-    void database.put(key, value);
-  }
-
   private drop(physicalKey: Buffer): IndexRow | undefined {
     const row = this.rowOf(physicalKey);
     if (row === undefined) return undefined;
@@ -367,39 +404,39 @@ class EntryLog {
 
   /** Nobody waits for it; if it fails, the record stays a miss. */
   private discard(physicalKey: Buffer, sequence: number): void {
-    this.commit(0, () => {
+    this.commit(() => {
       if (this.rowOf(physicalKey)?.sequence === sequence) this.drop(physicalKey);
     }).catch(() => {});
-  }
-
-  /** @throws StorageUnavailableError */
-  private commit<T>(bytes: number, change: () => T): Promise<T> {
-    return new Promise((resolve, reject) => {
-      let result: T;
-      const apply = (): void => {
-        result = change();
-      };
-      this.queue.push({ bytes, apply, done: () => resolve(result), failed: reject });
-      this.writing ??= this.writeQueued();
-    });
   }
 
   private async writeQueued(): Promise<void> {
     // What else this turn of the event loop wants to write.
     await Promise.resolve();
-    while (this.queue.length > 0) {
-      const batch = this.nextBatch();
-      try {
-        await this.writeBatch(batch).catch(() => this.writeBatchAgain(batch));
-        for (const { done } of batch) done();
-      } catch (error) {
-        this.count();
-        const failure = unavailable(error);
-        for (const { failed } of batch) failed(failure);
-      }
-    }
+    while (this.queue.length > 0) await this.write(this.nextBatch());
     // In the same breath as the look at the queue: an operation that comes later begins anew.
     this.writing = undefined;
+  }
+
+  private async write(batch: readonly Operation[]): Promise<void> {
+    try {
+      await this.writeMakingRoom(batch, 1);
+      for (const { done } of batch) done();
+    } catch (error) {
+      const entries = batch.filter(({ givesWay }) => givesWay);
+      const others = batch.filter(({ givesWay }) => !givesWay);
+      fail(entries, error);
+      if (others.length > 0) await this.writeAtAnyCost(others);
+    }
+  }
+
+  /** At the cost of every entry, if need be. */
+  private async writeAtAnyCost(batch: readonly Operation[]): Promise<void> {
+    try {
+      await this.writeMakingRoom(batch, Infinity);
+      for (const { done } of batch) done();
+    } catch (error) {
+      fail(batch, error);
+    }
   }
 
   private nextBatch(): Operation[] {
@@ -421,23 +458,58 @@ class EntryLog {
     });
   }
 
+  /** Until the batch is written, nothing is left to evict, or this many attempts at eviction were made. */
+  private async writeMakingRoom(batch: readonly Operation[], attempts: number): Promise<void> {
+    const bytes = batch.reduce((sum, operation) => sum + operation.bytes, 0);
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.writeBatch(batch);
+      } catch (error) {
+        const before = this.bytes;
+        if (attempt <= attempts && !isDamage(error)) {
+          await this.evict(Math.max(before * (1 - LOW_WATER), 2 * bytes));
+        }
+        if (this.bytes === before) throw error;
+      }
+    }
+  }
+
   /**
-   * A commit fails as a rule because the disk is full. Then pages within the file have to do: those that a transaction
-   * frees, the one after the next can write.
+   * For a disk that is full: pages within the file have to do, and those that a transaction frees, the one after the
+   * next can write. It writes more of them the more it removes, so it goes in steps.
    */
-  private async writeBatchAgain(batch: readonly Operation[]): Promise<void> {
-    this.count();
-    await this.transact(() => this.makeRoom(this.bytes * LOW_WATER));
-    await this.transact(() => this.makeRoom(this.bytes * LOW_WATER));
-    await this.writeBatch(batch);
+  private async evict(bytes: number): Promise<void> {
+    const target = Math.max(0, this.bytes - bytes);
+    let step = bytes;
+    while (this.bytes > target && step >= SMALLEST_STEP) {
+      const goal = Math.max(target, this.bytes - step);
+      const removed = await this.transact(() => this.makeRoom(goal)).then(
+        () => true,
+        () => false,
+      );
+      if (removed && this.bytes > goal) break;
+      step = removed ? step * 2 : step / 4;
+    }
+    await this.transact(() => this.touch()).catch(() => {});
   }
 
   private async transact(change: () => void): Promise<void> {
+    const { sequence, entries, bytes, evictions } = this;
     try {
       await this.root.transaction(change);
     } catch (error) {
-      throw await commitErrorOf(error);
+      // A change that throws does not undo the transaction; a commit that fails does.
+      if (!isCommitError(error)) this.count();
+      else Object.assign(this, { sequence, entries, bytes, evictions });
+      throw await causeOf(error);
     }
+  }
+
+  /** Changes nothing, but makes a transaction. */
+  private touch(): void {
+    const end = sequenceKey(this.sequence + 1);
+    void this.records.put(end, NOTHING);
+    void this.records.remove(end);
   }
 
   private removeExpired(limit: number): void {
@@ -486,14 +558,22 @@ function unavailable(error: unknown): StorageUnavailableError {
 }
 
 /** The library hangs the cause of a failed commit on its error: a promise that rejects, a moment later. */
-async function commitErrorOf(error: unknown): Promise<unknown> {
-  const { commitError } = error as { commitError?: Promise<never> };
-  try {
-    await commitError;
-    return error;
-  } catch (cause) {
-    return cause;
-  }
+interface CommitError {
+  readonly commitError: Promise<never>;
+}
+
+function isCommitError(error: unknown): error is CommitError {
+  return error instanceof Error && 'commitError' in error;
+}
+
+async function causeOf(error: unknown): Promise<unknown> {
+  if (!isCommitError(error)) return error;
+  return error.commitError.catch((cause: unknown) => cause);
+}
+
+function fail(batch: readonly Operation[], error: unknown): void {
+  const failure = unavailable(error);
+  for (const { failed } of batch) failed(failure);
 }
 
 function openLog(options: DiskStorageOptions): EntryLog {
@@ -551,6 +631,7 @@ function openGuarded(options: DiskStorageOptions, file: DatabaseFile, lock: Dire
     return log;
   } catch (error) {
     void root.close();
+    if (!isDamage(error)) file.note('open');
     throw error;
   }
 }
