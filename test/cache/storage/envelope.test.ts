@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { crc32 } from 'node:zlib';
 import { describe, expect, it } from '@jest/globals';
 import { anything, array, assert, integer, property, record, string } from 'fast-check';
@@ -90,7 +91,9 @@ describe('EnvelopeCodec', () => {
     assert(
       property(entries, text, text, (given, namespace, key) => {
         const bytes = codec.encode(given, { namespace, key });
-        expect(codec.decode(bytes, { namespace, key })).toStrictEqual({ kind: 'entry', entry: { ...given } });
+        // As in the tests of the value codec: Jest's equality has no invalid Date as the key of a Map.
+        const decoded = codec.decode(bytes, { namespace, key });
+        expect(isDeepStrictEqual(decoded, { kind: 'entry', entry: { ...given } })).toBe(true);
         expect(readHeader(bytes.subarray(0, HEADER_BYTES))).toMatchObject({
           version: given.version,
           expiresAt: given.expiresAt,

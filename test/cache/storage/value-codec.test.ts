@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
 import { anything, assert, property } from 'fast-check';
 import { ValueNotSerializableError } from '../../../src/cache/cache.errors.js';
@@ -43,11 +44,12 @@ describe('value codec', () => {
           expect(error).toBeInstanceOf(ValueNotSerializableError);
           return;
         }
-        expect(roundTrip(value)).toStrictEqual(value);
+        // Jest holds an invalid Date as the key of a Map for different from itself.
+        expect(isDeepStrictEqual(roundTrip(value), value)).toBe(true);
         // One value has one form.
         expect(encodeValue(roundTrip(value)).equals(encoded)).toBe(true);
       }),
-      { numRuns: 3000, examples: [[{ ['__proto__']: 1 }]] },
+      { numRuns: 3000, examples: [[{ ['__proto__']: 1 }], [new Map([[new Date(Number.NaN), 0]])]] },
     );
   });
 
