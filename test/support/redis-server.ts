@@ -23,12 +23,19 @@ export class RedisServer {
     readonly port: number,
     private readonly directory: string,
     private readonly args: readonly string[],
+    private readonly variables: Readonly<Record<string, string>> = {},
   ) {}
 
-  /** Starts a server on a free port of the loopback interface; append-only unless `args` say otherwise. */
-  static async start(args: readonly string[] = []): Promise<RedisServer> {
+  /**
+   * Starts a server on a free port of the loopback interface; append-only unless `args` say otherwise. `variables` are
+   * added to its environment.
+   */
+  static async start(
+    args: readonly string[] = [],
+    variables: Readonly<Record<string, string>> = {},
+  ): Promise<RedisServer> {
     const directory = await mkdtemp(join(tmpdir(), 'athena-redis-'));
-    const server = new RedisServer(await freePort(), directory, args);
+    const server = new RedisServer(await freePort(), directory, args, variables);
     await server.up();
     return server;
   }
@@ -51,7 +58,8 @@ export class RedisServer {
   async up(): Promise<void> {
     const fixed = ['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.directory, '--save', ''];
     const args = [...fixed, '--appendonly', 'yes', '--appendfsync', 'always', ...this.args];
-    this.process = spawn(executable(), args, { stdio: 'ignore' });
+    const env = { ...process.env, ...this.variables };
+    this.process = spawn(executable(), args, { stdio: 'ignore', env });
     await this.answers();
   }
 

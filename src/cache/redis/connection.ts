@@ -167,8 +167,11 @@ export class RedisConnection {
 
   private listen(): void {
     const { client, address } = this;
+    const handshakeTimeout = client.options.commandTimeout;
     client.on('connect', () => this.announce('connect', { type: 'connect', address }));
     client.on('ready', () => {
+      // From here on every command has the budget of its call, which may be longer.
+      client.options.commandTimeout = undefined;
       if (this.current === 'closed') return;
       this.current = 'ready';
       this.onEvent({ type: 'ready', address, awayMs: this.now() - this.awaySince, attempts: this.attempts });
@@ -176,6 +179,7 @@ export class RedisConnection {
       this.announced.clear();
     });
     client.on('close', () => {
+      client.options.commandTimeout = handshakeTimeout;
       if (this.current !== 'ready' && this.current !== 'unresponsive') return;
       if (this.current === 'ready') this.awaySince = this.now();
       clearTimeout(this.probe);
@@ -243,15 +247,16 @@ export class RedisConnection {
  * Redis errors carry the failed command with its arguments, which are keys, values and passwords: none of that may
  * travel with an error that somebody logs.
  */
-function unavailable(error: unknown): StorageUnavailableError {
+export function unavailable(error: unknown): StorageUnavailableError {
   const message = describeError(error);
   return new StorageUnavailableError('redis', message, { cause: new Error(message) });
 }
 
-function describeError(error: unknown): string {
+export function describeError(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { code } = error as NodeJS.ErrnoException;
-  return error.message || code || error.name;
+  // "ERR unknown command 'x', with args beginning with: ..."
+  return error.message.replace(/, with args beginning with:.*/s, '') || code || error.name;
 }
 
 function parseInfo(text: string): Map<string, string> {

@@ -1,13 +1,14 @@
 /**
  * Where an entry lies in Redis: `<prefix><namespace>:e:{<key>}`. `e` is the kind (the value; `g` is its guard and `l`
- * the fence of a running factory; `<prefix><namespace>:m` are the namespace's marks), and the braces make the key its hash tag, so that what belongs to one key shares a cluster
- * slot. Namespace and key are escaped so that the mapping is injective: namespace `a` with key `b:x` is not
- * namespace `a:b` with key `x`, and no key can break out of its braces.
+ * the fence of a running factory; `<prefix><namespace>:m` are the namespace's marks), and the braces make the key its
+ * hash tag, so that what belongs to one key shares a cluster slot. Namespace and key are escaped so that the mapping is
+ * injective: namespace `a` with key `b:x` is not namespace `a:b` with key `x`, and no key can break out of its braces.
  */
 
 /** Everything but the unreserved; lone surrogates too, which UTF-8 would fold into one replacement character. */
 const RESERVED_IN_NAMESPACE = /[^A-Za-z0-9_.-]/gu;
 const RESERVED_IN_KEY = /[%{}]|\p{Surrogate}/gu;
+const RESERVED_IN_MARK = /%|\p{Surrogate}/gu;
 const ESCAPE = /%([0-9a-f]{6})/g;
 
 const escapeCharacter = (character: string): string =>
@@ -15,6 +16,10 @@ const escapeCharacter = (character: string): string =>
 
 const unescape = (text: string): string =>
   text.replace(ESCAPE, (_, hex: string) => String.fromCodePoint(Number.parseInt(hex, 16)));
+
+/** The field of a mark in the record, and back. */
+export const markField = (name: string): string => name.replace(RESERVED_IN_MARK, escapeCharacter);
+export const markName = unescape;
 
 const taggedTail = (key: string): string => `${key.replace(RESERVED_IN_KEY, escapeCharacter)}}`;
 

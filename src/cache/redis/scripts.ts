@@ -1,10 +1,25 @@
+import { createHash } from 'node:crypto';
 import { CLOCK_AHEAD_MS } from '../replication/mutation.js';
 
 /**
- * The scripts, which Redis runs one at a time (redis.io/docs/latest/develop/programmability/eval-intro). Versions are
- * text of fixed width in lowercase hex: Lua compares strings by the server's locale, which agrees about those, and its
- * numbers are doubles.
+ * What has to be one step in Redis. Redis runs one script at a time and nothing beside it
+ * (redis.io/docs/latest/develop/programmability/eval-intro). Versions are text of fixed width in lowercase hex: Lua
+ * compares strings by the server's locale, which agrees about those, and its numbers are doubles. No script stamps or
+ * renews anything, so one that runs late, or twice, does no harm.
  */
+export interface Script {
+  readonly lua: string;
+  /** As EVALSHA knows it. */
+  readonly sha: string;
+  /** How many of its arguments are keys. */
+  readonly keys: number;
+}
+
+const script = (keys: number, lua: string): Script => ({
+  lua,
+  sha: createHash('sha1').update(lua).digest('hex'),
+  keys,
+});
 
 /** Shared by the scripts below: the time, what is known of a key, and what is too far ahead to be believed. */
 const PRELUDE = `
@@ -22,86 +37,128 @@ local function newest(value, guard)
   if string.sub(head, 1, 4) == 'ATHN' and believable(version) then return version, false end
   return '', false
 end
+local function newestFence(fence, known)
+  local version = redis.call('GET', fence)
+  if believable(version) and version > known then return version end
+  return known
+end
 `;
 
 /**
- * Compare-and-set of one key. KEYS: value, guard, fence. ARGV: version, expiry in ms (0: a delete), guard's expiry,
- * envelope, '1' for a live write. A set that has expired meanwhile leaves a tombstone: it still replaces what is older.
- * Deletes come first, because Redis at \`maxmemory\` lets a script write on that has begun with one
- * (redis.io/docs/latest/develop/programmability/eval-intro, "Script flags").
+ * Compare-and-set of one key: afterwards Redis has this mutation or a newer one. KEYS: value, guard, fence. ARGV:
+ * version, expiry in ms (0: a delete), guard's expiry, envelope, '1' for a live write. Expiries are absolute, so late
+ * execution lengthens no life (redis.io/docs/latest/commands/set, "Options"). A set that has expired meanwhile leaves a
+ * tombstone: it still replaces what is older. A delete begins with DEL, because memory is checked at a script's first
+ * write only (redis.io/docs/latest/develop/reference/errors/common/oom): so it works on a full Redis.
  */
-export const APPLY = `${PRELUDE}
-local version, expiresAt = ARGV[1], tonumber(ARGV[2])
+export const APPLY = script(
+  3,
+  `${PRELUDE}
+local version, expiresAt, live = ARGV[1], tonumber(ARGV[2]), ARGV[5] == '1'
 if not believable(version) then return {'ahead', tostring(nowMs)} end
 local isSet = expiresAt > nowMs
 local known, deleted = newest(KEYS[1], KEYS[2])
-if ARGV[5] == '1' then
-  local fence = redis.call('GET', KEYS[3])
-  if believable(fence) and fence >= version then return {'superseded', fence} end
-end
-if known > version or (known == version and isSet and deleted) then return {'superseded', known} end
+local bound = live and newestFence(KEYS[3], known) or known
+local beaten = bound > version or (bound == version and (bound ~= known or (isSet and deleted)))
+if beaten then return {'superseded', bound} end
 local existed = redis.call('EXISTS', KEYS[1])
 if isSet then
-  redis.call('SET', KEYS[1], ARGV[4], 'PXAT', expiresAt)
+  redis.call('SET', KEYS[1], ARGV[4], 'PXAT', ARGV[2])
   redis.call('SET', KEYS[2], version, 'PXAT', ARGV[3])
 else
   redis.call('DEL', KEYS[1], KEYS[2])
   redis.call('SET', KEYS[2], version .. 't', 'PXAT', ARGV[3])
 end
 return {'applied', tostring(existed)}
-`;
+`,
+);
 
-/** Announces the version of a factory's result. KEYS: value, guard, fence. ARGV: version, life in ms. */
-export const FENCE = `${PRELUDE}
+/**
+ * Announces the version of a factory's result, only if nothing as new is known; a live write is above it from then on.
+ * KEYS: value, guard, fence. ARGV: version, life in ms (redis.io/docs/latest/commands/set, "PX").
+ */
+export const FENCE = script(
+  3,
+  `${PRELUDE}
 local version = ARGV[1]
 if not believable(version) then return {'ahead', tostring(nowMs)} end
-local known = newest(KEYS[1], KEYS[2])
-local fence = redis.call('GET', KEYS[3])
-if believable(fence) and fence > known then known = fence end
+local known = newestFence(KEYS[3], (newest(KEYS[1], KEYS[2])))
 if known >= version then return {'behind', known} end
 redis.call('SET', KEYS[3], version, 'PX', ARGV[2])
 return {'fenced', version}
-`;
+`,
+);
 
 /**
- * Merges marks by maximum and returns all of them. KEYS: the record. ARGV: incarnation for a new record, then names and
- * versions in turn. Tags at or below the floor go. Where nothing changes nothing is written, so that it works on a
- * Redis that is full or read-only.
+ * Merges marks by maximum and returns all of them; makes the record if it is missing. KEYS: the record. ARGV:
+ * incarnation for a new record, then names and versions in turn. Tags at or below the floor go. The revision grows by
+ * one, if anything changed. Where nothing changes nothing is written, so that it works on a read-only Redis. The first
+ * write is an HDEL of nothing, because memory is checked at a script's first write only
+ * (redis.io/docs/latest/develop/reference/errors/common/oom): so it works on a full Redis.
  */
-export const EXCHANGE_MARKS = `
-local created, changed = 0, 0
-if redis.call('HEXISTS', KEYS[1], 'i') == 0 then
-  redis.call('HSET', KEYS[1], 'i', ARGV[1])
-  created = 1
+export const EXCHANGE_MARKS = script(
+  1,
+  `
+local record, incarnation = KEYS[1], ARGV[1]
+local marks, created, changed, writing = {}, 0, false, false
+local all = redis.call('HGETALL', record)
+for i = 1, #all, 2 do marks[all[i]] = all[i + 1] end
+local function put(name, value)
+  if not writing then redis.call('HDEL', record, '') end
+  writing = true
+  redis.call('HSET', record, name, value)
+  marks[name] = value
 end
-for at = 2, #ARGV, 2 do
-  local former = redis.call('HGET', KEYS[1], ARGV[at])
-  local floor = string.sub(ARGV[at], 1, 4) == 'tag:' and redis.call('HGET', KEYS[1], 'floor')
-  if not (former and former >= ARGV[at + 1]) and not (floor and floor >= ARGV[at + 1]) then
-    redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1])
-    changed = 1
-    if ARGV[at] == 'floor' then
-      local all = redis.call('HGETALL', KEYS[1])
-      for i = 1, #all, 2 do
-        if string.sub(all[i], 1, 4) == 'tag:' and all[i + 1] <= ARGV[at + 1] then
-          redis.call('HDEL', KEYS[1], all[i])
-        end
-      end
+local function isTag(name) return string.sub(name, 1, 4) == 'tag:' end
+local function raiseFloor(version)
+  for name, mark in pairs(marks) do
+    if isTag(name) and mark <= version then
+      redis.call('HDEL', record, name)
+      marks[name] = nil
     end
   end
 end
-if changed == 1 then redis.call('HINCRBY', KEYS[1], 'r', 1) end
-return {created, redis.call('HGETALL', KEYS[1])}
-`;
+if not marks['i'] then
+  put('i', incarnation)
+  created = 1
+end
+for at = 2, #ARGV, 2 do
+  local name, version = ARGV[at], ARGV[at + 1]
+  local former = marks[name]
+  local floor = isTag(name) and marks['floor']
+  if not (former and former >= version) and not (floor and floor >= version) then
+    put(name, version)
+    changed = true
+    if name == 'floor' then raiseFloor(version) end
+  end
+end
+if changed then marks['r'] = tostring(redis.call('HINCRBY', record, 'r', 1)) end
+local merged = {}
+for name, version in pairs(marks) do
+  merged[#merged + 1] = name
+  merged[#merged + 1] = version
+end
+return {created, merged}
+`,
+);
 
-/** Removes a value only if it is of exactly that version. KEYS: value. ARGV: version. */
-export const REMOVE_VERSION = `
+/**
+ * Removes a value if it is of exactly that version: nothing that was written since is lost, as with a plain UNLINK
+ * (redis.io/docs/latest/commands/unlink). What is remembered of the key stays. KEYS: value. ARGV: version.
+ */
+export const REMOVE_VERSION = script(
+  1,
+  `
 if redis.call('GETRANGE', KEYS[1], 8, 39) == ARGV[1] then return redis.call('UNLINK', KEYS[1]) end
 return 0
-`;
+`,
+);
 
-/** Removes a value only if it is exactly these bytes, which nobody can read. KEYS: value. ARGV: bytes. */
-export const REMOVE_BYTES = `
+/** Removes a value if it is exactly these bytes, which nobody can read; likewise. KEYS: value. ARGV: bytes. */
+export const REMOVE_BYTES = script(
+  1,
+  `
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('UNLINK', KEYS[1]) end
 return 0
-`;
+`,
+);
