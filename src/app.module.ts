@@ -54,6 +54,8 @@ function cacheOptions(config: ConfigService): CacheModuleOptions {
     directory: environment.CACHE_DIR,
     memoryMaxBytes: environment.CACHE_MEMORY_MAX_BYTES,
     diskMaxBytes: environment.CACHE_DISK_MAX_BYTES,
+    outboxMaxBytes: environment.CACHE_OUTBOX_MAX_BYTES,
+    maxLifeMs: environment.CACHE_MAX_LIFE_MS,
     ttlMs: environment.CACHE_TTL_MS,
     compressionMinBytes: environment.CACHE_COMPRESSION_MIN_BYTES,
     encryptionKeys: environment.CACHE_ENCRYPTION_KEYS,

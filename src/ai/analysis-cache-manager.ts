@@ -88,7 +88,7 @@ export class AnalysisCacheManager {
   async deleteByFile(tenant: string, fileHash: string): Promise<number> {
     const keys = analysisKeysOfFile(tenant, fileHash, PROVIDER_NAMES);
     const removed = await Promise.all(keys.map((key) => this.cache.delete(key)));
-    return removed.filter(Boolean).length;
+    return removed.filter(({ existed }) => existed).length;
   }
 
   stats(): Readonly<Record<AnalysisType, AnalysisCacheCounts>> {

@@ -1,25 +1,4 @@
-/** Every way in which a request can be wrong before there is anything to analyse. */
-export abstract class RequestError extends Error {
-  abstract readonly code: string;
-  constructor(message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = new.target.name;
-  }
-}
-
-export interface FieldFault {
-  /** Path of the field in the request, e.g. `type`. */
-  readonly field: string;
-  readonly message: string;
-}
-
-/** Fields are missing, unknown or out of range; all of them are listed. */
-export class InvalidRequestError extends RequestError {
-  readonly code = 'invalid_request';
-  constructor(readonly faults: readonly FieldFault[]) {
-    super(faults.map(({ field, message }) => `${field}: ${message}`).join('; '));
-  }
-}
+import { RequestError } from '../request/validate.js';
 
 /** The body says that it is JSON and is not. */
 export class InvalidJsonError extends RequestError {

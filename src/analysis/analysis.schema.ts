@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import type { AnalysisType, ProviderName } from '../ai/analysis.js';
 import { ANALYSIS_TYPES, PROVIDER_NAMES } from '../ai/analysis.js';
-import type { FieldFault } from './analysis.errors.js';
-import { InvalidBase64Error, InvalidRequestError } from './analysis.errors.js';
+import { validate } from '../request/validate.js';
+import { InvalidBase64Error } from './analysis.errors.js';
 
 const listed = (names: readonly string[]): string => `must be one of ${names.join(', ')}`;
 
@@ -29,23 +29,6 @@ export interface AnalysisInput {
   readonly content: Uint8Array;
   readonly filename?: string | undefined;
   readonly provider?: ProviderName | undefined;
-}
-
-/** @throws InvalidRequestError with every fault */
-export function validate<T>(schema: z.ZodType<T>, value: unknown): T {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  throw new InvalidRequestError(result.error.issues.flatMap(faultsOf));
-}
-
-function faultsOf(issue: z.core.$ZodIssue): FieldFault[] {
-  if (issue.code === 'unrecognized_keys') {
-    return issue.keys
-      .slice(0, 10)
-      .map((key) => ({ field: key.slice(0, 100), message: 'is not a field of this request' }));
-  }
-  const field = issue.path.map(String).join('.') || 'body';
-  return [{ field, message: issue.path.length === 0 ? 'must be an object' : issue.message }];
 }
 
 /** @throws InvalidRequestError, InvalidBase64Error */

@@ -64,7 +64,8 @@ export function cacheStatusOf(outcome: AnalysisOutcome, directives: CacheDirecti
     case 'computed': {
       if (directives.noStore) return 'athena; fwd=bypass';
       const forward = directives.noCache ? 'fwd=request' : 'fwd=miss';
-      return outcome.write === 'none' ? `athena; ${forward}` : `athena; ${forward}; stored`;
+      const stored = outcome.write !== 'none' && outcome.write !== 'superseded';
+      return stored ? `athena; ${forward}; stored` : `athena; ${forward}`;
     }
   }
 }

@@ -1,8 +1,9 @@
 import type { MultipartFile } from '@fastify/multipart';
 import type { FastifyRequest } from 'fastify';
-import { InvalidMultipartError, InvalidRequestError } from './analysis.errors.js';
+import { InvalidRequestError, validate } from '../request/validate.js';
+import { InvalidMultipartError } from './analysis.errors.js';
 import type { AnalysisInput } from './analysis.schema.js';
-import { analysisFieldsSchema, validate } from './analysis.schema.js';
+import { analysisFieldsSchema } from './analysis.schema.js';
 
 interface Form {
   readonly fields: ReadonlyMap<string, unknown>;

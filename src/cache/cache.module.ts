@@ -1,18 +1,24 @@
+import { randomBytes } from 'node:crypto';
 import { ConfigurableModuleBuilder, Inject, Logger, Module } from '@nestjs/common';
 import type { OnApplicationShutdown } from '@nestjs/common';
 import { TerminusModule } from '@nestjs/terminus';
 import { Cache } from './cache.js';
 import { CacheHealthIndicator } from './cache.health.js';
 import type { CacheModuleOptions } from './cache.options.js';
+import { checkTtlMs } from './cache.options.js';
 import { REDIS_CONNECTION } from './cache.tokens.js';
 import type { RedisEvent } from './redis/connection.js';
 import { RedisConnection } from './redis/connection.js';
+import { RedisRemote } from './redis/redis-remote.js';
+import { HybridLogicalClock } from './replication/clock.js';
+import { WEEK_MS } from './replication/replica.js';
+import type { ReplicaEvent } from './replication/replica-state.js';
 import { CacheStorage } from './storage/cache-storage.js';
 import type { CacheStorage as Storage } from './storage/cache-storage.js';
 import { DiskCacheStorage } from './storage/disk.storage.js';
 import { EnvelopeCodec } from './storage/envelope.js';
 import { MemoryCacheStorage } from './storage/memory.storage.js';
-import { RedisCacheStorage } from './storage/redis.storage.js';
+import type { LocalStorage, SharedSide } from './storage/replicated.storage.js';
 import { ReplicatedCacheStorage } from './storage/replicated.storage.js';
 
 const MIB = 1024 * 1024;
@@ -71,27 +77,58 @@ async function connectRedis({ redis }: CacheModuleOptions): Promise<RedisConnect
 async function createStorage(
   options: CacheModuleOptions,
   connection: RedisConnection | undefined,
-): Promise<Storage> {
-  const { compressionMinBytes = 1024, encryptionKeys = [] } = options;
+): Promise<ReplicatedCacheStorage> {
+  const { compressionMinBytes = 1024, encryptionKeys = [], maxLifeMs = WEEK_MS, outboxMaxBytes } = options;
+  checkTtlMs('maxLifeMs', maxLifeMs);
   const codec = new EnvelopeCodec({ compressionMinBytes, encryptionKeys });
-  const local =
-    options.local === 'disk'
-      ? await DiskCacheStorage.open({
-          directory: options.directory ?? './data/cache',
-          maxBytes: options.diskMaxBytes ?? 1024 * MIB,
-          codec,
-          onCorruptDatabase: (movedTo) =>
-            new Logger('Cache').error(
-              { event: 'cache.disk.corrupt', movedTo },
-              'The disk cache was damaged: begun anew',
-            ),
-        })
-      : new MemoryCacheStorage({ maxBytes: options.memoryMaxBytes ?? 100 * MIB });
-  if (connection === undefined) return local;
-  return new ReplicatedCacheStorage(local, new RedisCacheStorage({ connection, codec }));
+  const clock = new HybridLogicalClock(randomBytes(8).toString('hex'));
+  const logger = new Logger('Cache');
+  const storage = new ReplicatedCacheStorage({
+    local: await openLocal(options, codec, clock),
+    clock,
+    codec,
+    shared: connection && sharedOver(connection, maxLifeMs),
+    maxLifeMs,
+    ...(outboxMaxBytes === undefined ? {} : { outboxMaxBytes }),
+    onEvent: (event) => logReplicaEvent(logger, event),
+  });
+  connection?.watch((available) => (available ? storage.connected() : storage.disconnected()));
+  await storage.opened();
+  await storage.settled(connection?.settings.commandTimeoutMs ?? 0);
+  return storage;
 }
 
-function createCache(storage: Storage, { ttlMs }: CacheModuleOptions): Cache {
+async function openLocal(
+  options: CacheModuleOptions,
+  codec: EnvelopeCodec,
+  clock: HybridLogicalClock,
+): Promise<LocalStorage> {
+  const now = (): number => clock.time();
+  if (options.local !== 'disk') {
+    return new MemoryCacheStorage({ maxBytes: options.memoryMaxBytes ?? 100 * MIB, now });
+  }
+  return DiskCacheStorage.open({
+    directory: options.directory ?? './data/cache',
+    maxBytes: options.diskMaxBytes ?? 1024 * MIB,
+    codec,
+    now,
+    onCorruptDatabase: (movedTo) =>
+      new Logger('Cache').error(
+        { event: 'cache.disk.corrupt', movedTo },
+        'The disk cache was damaged: begun anew',
+      ),
+  });
+}
+
+const sharedOver = (connection: RedisConnection, maxLifeMs: number): SharedSide => ({
+  get available() {
+    return connection.available;
+  },
+  namespace: (namespace) => new RedisRemote({ connection, namespace, maxLifeMs }),
+  close: () => connection.close(),
+});
+
+function createCache(storage: ReplicatedCacheStorage, { ttlMs }: CacheModuleOptions): Cache {
   const logger = new Logger('Cache');
   return new Cache({
     storage,
@@ -127,3 +164,29 @@ const MESSAGES: Readonly<Record<RedisEvent['type'], string>> = {
   error: 'Redis connection error',
   end: 'Redis connection closed',
 };
+
+/** Of a merge the beginning and the end, with what came of it. */
+function logReplicaEvent(
+  logger: Logger,
+  { type, ...facts }: ReplicaEvent & { readonly namespace: string },
+): void {
+  const fields = { event: `cache.${type}`, ...facts };
+  switch (type) {
+    case 'merge_begun':
+      return logger.log(fields, 'Merging what was written while Redis was away');
+    case 'merge_progress':
+      return logger.log(fields, 'Still merging');
+    case 'merge_done':
+      return logger.log(fields, 'Merged: both sides have the newest of every key');
+    case 'data_lost':
+      return logger.warn(fields, 'Redis has lost its data: what lives here is offered back');
+    case 'offer_done':
+      return logger.log(fields, 'Offered back to Redis what lives here');
+    case 'overflow':
+      return logger.warn(fields, 'The outbox is full: it gives up values, and keeps what was deleted');
+    case 'parked':
+      return logger.warn(fields, 'Redis refuses a value again and again: it is given up');
+    case 'clock_corrected':
+      return logger.warn(fields, 'The clock was corrected to that of Redis');
+  }
+}

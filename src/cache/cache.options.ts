@@ -14,6 +14,13 @@ export interface CacheModuleOptions {
   readonly diskMaxBytes?: number;
   /** How long a value is fresh unless the write says otherwise. Default one hour. */
   readonly ttlMs?: number;
+  /**
+   * Nothing lives longer, and deletes are remembered so long; the same on all instances that share a Redis. Default a
+   * week.
+   */
+  readonly maxLifeMs?: number;
+  /** Bound of what waits for Redis, in each namespace. Default 64 MiB. */
+  readonly outboxMaxBytes?: number;
   /** Values of this size and more are compressed. Default 1024. */
   readonly compressionMinBytes?: number;
   /** The first key writes, all read. Default none: stored values are not encrypted. */
@@ -22,13 +29,37 @@ export interface CacheModuleOptions {
   readonly redis?: RedisSettings | undefined;
 }
 
-/** The longest life of an entry: one year. */
+/** The longest `maxLifeMs`: one year. */
 export const MAX_TTL_MS = 365 * 24 * 3_600_000;
+/** Of one entry or one invalidation. */
+export const MAX_TAGS = 100;
+/** In UTF-16 units. */
+export const MAX_TAG_LENGTH = 1000;
 
-/** @throws InvalidCacheOptionError unless it is a number of milliseconds from 0 to `MAX_TTL_MS`. */
-export function checkTtlMs(option: string, ttlMs: number): number {
-  if (!(Number.isFinite(ttlMs) && ttlMs >= 0 && ttlMs <= MAX_TTL_MS)) {
-    throw new InvalidCacheOptionError(option, `from 0 to ${MAX_TTL_MS} milliseconds`, ttlMs);
+/** @throws InvalidCacheOptionError unless it is a number of milliseconds from 0 to `maxMs`. */
+export function checkTtlMs(option: string, ttlMs: number, maxMs = MAX_TTL_MS): number {
+  if (!(Number.isFinite(ttlMs) && ttlMs >= 0 && ttlMs <= maxMs)) {
+    throw new InvalidCacheOptionError(option, `from 0 to ${maxMs} milliseconds`, ttlMs);
   }
   return ttlMs;
+}
+
+/** @throws InvalidCacheOptionError */
+export function checkTags(tags: readonly string[]): readonly string[] {
+  if (!Array.isArray(tags) || tags.length > MAX_TAGS) {
+    throw new InvalidCacheOptionError('tags', `a list of at most ${MAX_TAGS} texts`, sizeOf(tags));
+  }
+  const at = tags.findIndex((tag) => typeof tag !== 'string' || tag.length > MAX_TAG_LENGTH);
+  if (at < 0) return tags;
+  throw new InvalidCacheOptionError(
+    `tags[${at}]`,
+    `a text of at most ${MAX_TAG_LENGTH} characters`,
+    sizeOf(tags[at]),
+  );
+}
+
+/** Short enough for a message, whatever it is. */
+function sizeOf(given: unknown): string {
+  if (typeof given === 'string') return `${given.length} characters`;
+  return Array.isArray(given) ? `${given.length} elements` : typeof given;
 }

@@ -1,7 +1,6 @@
-import { randomBytes } from 'node:crypto';
 import { CacheError } from './cache.errors.js';
-import { checkTtlMs } from './cache.options.js';
-import { HybridLogicalClock } from './replication/clock.js';
+import { checkTags, checkTtlMs } from './cache.options.js';
+import type { EntryDraft, Written } from './replication/replica.js';
 import { SingleFlight } from './single-flight.js';
 import type { CacheEntry } from './storage/cache-entry.js';
 import type {
@@ -11,12 +10,14 @@ import type {
   StoredEntry,
   WriteOutcome,
 } from './storage/cache-storage.js';
+import { ReplicatedCacheStorage } from './storage/replicated.storage.js';
 
 export interface CacheOptions {
+  /** Any storage; one that does not stamp what it stores belongs to this cache alone. */
   readonly storage: CacheStorage;
   /** How long a value is fresh unless the write says otherwise, in milliseconds. Default one hour. */
   readonly ttlMs?: number;
-  /** Epoch milliseconds. Default `Date.now`. */
+  /** Epoch milliseconds, for a storage that does not stamp. Default `Date.now`. */
   readonly now?: () => number;
   /** Called for a storage fault that a caller did not get to see. Default: counted only. */
   readonly onFault?: (fault: CacheError) => void;
@@ -67,6 +68,8 @@ export interface CacheStats {
   readonly factoryErrors: number;
   readonly sets: number;
   readonly deletes: number;
+  /** Calls of `invalidateTags`. */
+  readonly invalidations: number;
   /** Storage faults that were kept from the callers. */
   readonly faults: number;
   readonly computing: number;
@@ -80,11 +83,9 @@ const HOUR_MS = 3_600_000;
  * back as they went in and are shared: what can be frozen is frozen.
  */
 export class Cache {
-  private readonly storage: CacheStorage;
+  private readonly storage: ReplicatedCacheStorage;
   private readonly ttlMs: number;
-  private readonly now: () => number;
   private readonly onFault: (fault: CacheError) => void;
-  private readonly clock: HybridLogicalClock;
   private readonly flights = new SingleFlight<Resolution<unknown>>();
   private readonly hitsByTier: Record<CacheTier, number> = { memory: 0, disk: 0, redis: 0 };
   private readonly counters = {
@@ -94,16 +95,15 @@ export class Cache {
     factoryErrors: 0,
     sets: 0,
     deletes: 0,
+    invalidations: 0,
     faults: 0,
   };
 
   /** @throws InvalidCacheOptionError */
-  constructor({ storage, ttlMs = HOUR_MS, now = Date.now, onFault = () => {} }: CacheOptions) {
-    this.storage = storage;
-    this.ttlMs = checkTtlMs('ttlMs', ttlMs);
-    this.now = now;
+  constructor({ storage, ttlMs = HOUR_MS, now, onFault = () => {} }: CacheOptions) {
+    this.storage = ReplicatedCacheStorage.over(storage, now);
+    this.ttlMs = checkTtlMs('ttlMs', ttlMs, this.storage.maxLifeMs);
     this.onFault = onFault;
-    this.clock = new HybridLogicalClock(randomBytes(8).toString('hex'), now);
   }
 
   /** The value, if it can be had without waiting; never asks the network. */
@@ -130,11 +130,12 @@ export class Cache {
   }
 
   /**
-   * Stores a value and says where it landed: `redis`, or `local` while Redis is away or not configured.
+   * Stores a value and says where it landed: in `redis`; in the `outbox` while Redis is away, to be merged when it is
+   * back; `local` where none is configured; `superseded` if others wrote something newer meanwhile, again and again.
    * @throws InvalidCacheOptionError, ValueNotSerializableError, EntryTooLargeError, StorageClosedError
    */
   async set(key: string, value: unknown, options: SetOptions = {}): Promise<WriteOutcome> {
-    const outcome = await this.storage.set(key, this.entryOf(value, options));
+    const outcome = await this.storage.write(key, this.draftOf(value, options));
     this.counters.sets += 1;
     return outcome;
   }
@@ -161,7 +162,7 @@ export class Cache {
     options: GetOrSetOptions<T> = {},
   ): Promise<Resolution<T> | undefined> {
     options.signal?.throwIfAborted();
-    if (options.ttlMs !== undefined) checkTtlMs('ttlMs', options.ttlMs);
+    if (options.ttlMs !== undefined) checkTtlMs('ttlMs', options.ttlMs, this.storage.maxLifeMs);
     const { mode = 'default', signal } = options;
     if (mode === 'cached') return this.read<T>(key, options);
     if (mode !== 'default') {
@@ -185,15 +186,29 @@ export class Cache {
     }
   }
 
-  /** True if there was something to delete. */
-  async delete(key: string): Promise<boolean> {
-    const removed = await this.storage.delete(key);
-    if (removed) this.counters.deletes += 1;
-    return removed;
+  /**
+   * Removes a value, and says where that landed and whether there was one. No older write brings it back, not that of
+   * a factory that is running now either.
+   */
+  async delete(key: string): Promise<Written> {
+    const written = await this.storage.remove(key);
+    if (written.existed) this.counters.deletes += 1;
+    return written;
+  }
+
+  /**
+   * Makes every entry that carries one of these tags a miss, also what is being computed now; the same in a moment,
+   * however many there are.
+   * @throws InvalidCacheOptionError
+   */
+  async invalidateTags(tags: readonly string[]): Promise<WriteOutcome> {
+    const outcome = await this.storage.invalidateTags(checkTags(tags));
+    this.counters.invalidations += 1;
+    return outcome;
   }
 
   /** Removes every entry of this cache's namespace and nothing else. */
-  clear(): Promise<void> {
+  clear(): Promise<WriteOutcome> {
     return this.storage.clear();
   }
 
@@ -243,6 +258,7 @@ export class Cache {
     options: GetOrSetOptions<T>,
     signal: AbortSignal,
   ): Promise<Resolution<T>> {
+    const version = options.mode === 'bypass' ? undefined : await this.storage.begin(key);
     let value: T;
     try {
       value = await factory({ signal });
@@ -252,15 +268,15 @@ export class Cache {
     }
     this.counters.computed += 1;
     const { ttlMs = this.ttlMs, tags = [] } = options;
-    const entry = this.entryOf(value, { ttlMs, tags: typeof tags === 'function' ? tags(value) : tags });
-    const write = options.mode === 'bypass' ? 'none' : await this.store(key, entry);
-    return { kind: 'computed', entry, write };
+    const draft = this.draftOf(value, { ttlMs, tags: typeof tags === 'function' ? tags(value) : tags });
+    const write = version === undefined ? 'none' : await this.store(key, draft, version);
+    return { kind: 'computed', entry: this.entryOf(value, draft, version), write };
   }
 
   /** A value that was computed is the caller's, whether or not it could be stored. */
-  private async store(key: string, entry: CacheEntry): Promise<WriteOutcome | 'none'> {
+  private async store(key: string, draft: EntryDraft, version: string): Promise<WriteOutcome | 'none'> {
     try {
-      const outcome = await this.storage.set(key, entry);
+      const outcome = await this.storage.complete(key, draft, version);
       this.counters.sets += 1;
       return outcome;
     } catch (error) {
@@ -271,10 +287,22 @@ export class Cache {
     }
   }
 
-  private entryOf<T>(value: T, { ttlMs = this.ttlMs, tags = [] }: SetOptions): CacheEntry<T> {
-    const createdAt = this.now();
-    const expiresAt = createdAt + checkTtlMs('ttlMs', ttlMs);
-    return { value, version: this.clock.tick(), createdAt, freshUntil: expiresAt, expiresAt, tags };
+  private draftOf(value: unknown, { ttlMs = this.ttlMs, tags = [] }: SetOptions): EntryDraft {
+    const freshMs = checkTtlMs('ttlMs', ttlMs, this.storage.maxLifeMs);
+    return { value, tags: checkTags(tags), freshMs, lifeMs: freshMs };
+  }
+
+  /** What the caller gets to see of what he computed. */
+  private entryOf<T>(value: T, { tags, freshMs, lifeMs }: EntryDraft, version = ''): CacheEntry<T> {
+    const createdAt = this.storage.time();
+    return {
+      value,
+      version,
+      createdAt,
+      freshUntil: createdAt + freshMs,
+      expiresAt: createdAt + lifeMs,
+      tags,
+    };
   }
 
   private counted(
@@ -295,6 +323,6 @@ export class Cache {
   }
 
   private isFresh(entry: CacheEntry): boolean {
-    return entry.freshUntil > this.now();
+    return entry.freshUntil > this.storage.time();
   }
 }

@@ -12,6 +12,7 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
 const HOUR_MS = 3_600_000;
+const WEEK_MS = 7 * 24 * HOUR_MS;
 const YEAR_MS = 365 * 24 * HOUR_MS;
 
 const wholeNumber = (min: number, max: number) => {
@@ -129,6 +130,8 @@ const variables = z.object({
   CACHE_DIR: z.string().default('./data/cache'),
   CACHE_MEMORY_MAX_BYTES: wholeNumber(MIB, 1024 * GIB).default(100 * MIB),
   CACHE_DISK_MAX_BYTES: wholeNumber(MIB, 1024 * GIB).default(GIB),
+  CACHE_OUTBOX_MAX_BYTES: wholeNumber(MIB, 64 * GIB).default(64 * MIB),
+  CACHE_MAX_LIFE_MS: wholeNumber(60_000, YEAR_MS).default(WEEK_MS),
   CACHE_TTL_MS: wholeNumber(1, YEAR_MS).default(HOUR_MS),
   CACHE_TTL_DEOBFUSCATE_MS: wholeNumber(1, YEAR_MS).optional(),
   CACHE_TTL_VULNERABILITIES_MS: wholeNumber(1, YEAR_MS).optional(),
@@ -205,6 +208,13 @@ function relations(parsed: Partial<Environment>, input: Readonly<Record<string, 
   }
   if (parsed.AUTH_DISABLED === true && hasKeys) {
     faults.push({ variable: 'AUTH_DISABLED', rule: 'must not be true while ATHENA_API_KEYS is set' });
+  }
+  const maxLifeMs = parsed.CACHE_MAX_LIFE_MS ?? Infinity;
+  for (const ttl of ['CACHE_TTL_MS', 'CACHE_TTL_DEOBFUSCATE_MS', 'CACHE_TTL_VULNERABILITIES_MS'] as const) {
+    const ttlMs = parsed[ttl];
+    if (ttlMs === undefined || ttlMs <= maxLifeMs) continue;
+    const rule = `must not exceed CACHE_MAX_LIFE_MS, which is ${maxLifeMs}; got ${ttlMs}`;
+    faults.push({ variable: ttl, rule });
   }
   if (input['REDIS_URL'] !== undefined) {
     for (const part of [

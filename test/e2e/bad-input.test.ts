@@ -22,6 +22,24 @@ describe('bad input', () => {
   }
 
   it.each([
+    ['nothing', '', 'invalid_json', /./],
+    ['no tags', {}, 'invalid_request', /tags: must be a list of strings/],
+    ['an empty list', { tags: [] }, 'invalid_request', /tags: must not be empty/],
+    ['a number', { tags: ['a', 1] }, 'invalid_request', /tags.1: must be a string/],
+    ['an empty tag', { tags: [''] }, 'invalid_request', /tags.0: must not be empty/],
+    ['a long tag', { tags: ['x'.repeat(1001)] }, 'invalid_request', /tags.0: .* 1000 characters/],
+    ['too many tags', { tags: Array.from({ length: 101 }, String) }, 'invalid_request', /100 elements/],
+    ['an unknown field', { tags: ['a'], tag: 'a' }, 'invalid_request', /tag: /],
+  ])('refuses to invalidate with %s', async (_name, body, code, detail) => {
+    const answer = athena.fetch('/v1/cache/invalidate', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: typeof body === 'string' ? body : JSON.stringify(body),
+    });
+    expect(await problem(answer)).toEqual([400, code, expect.stringMatching(detail)]);
+  });
+
+  it.each([
     ['broken JSON', '{"type": "deobfuscate", "content": ', 400, 'invalid_json', /JSON/i],
     ['no body', '', 400, 'invalid_json', /./],
     ['an array', '[]', 400, 'invalid_request', /body: must be an object/],

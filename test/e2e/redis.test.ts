@@ -67,6 +67,14 @@ describe('two instances on one Redis', () => {
     expect(await statusOf(a.post(body))).toBe('athena; fwd=miss; stored');
     expect((await b.fetch('/v1/cache', { method: 'DELETE' })).status).toBe(204);
     expect(await statusOf(a.post(body))).toBe('athena; fwd=miss; stored');
+    const tags = [`file:${sha256(body.content)}`, 'type:none'];
+    const invalidated = await b.fetch('/v1/cache/invalidate', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ tags }),
+    });
+    expect([invalidated.status, await invalidated.json()]).toEqual([200, { tags, landed: 'redis' }]);
+    expect(await statusOf(a.post(body))).toBe('athena; fwd=miss; stored');
   });
 
   it('do not share what is encrypted with another key, nor under another prefix', async () => {
@@ -79,7 +87,7 @@ describe('two instances on one Redis', () => {
     ]);
     const body = fresh();
     await a.post(body);
-    expect(await statusOf(a.post(body))).toMatch(/detail=redis/);
+    expect(await statusOf(a.post(body))).toMatch(/^athena; hit; /);
     expect(await statusOf(b.post(body))).toBe('athena; fwd=miss; stored');
     expect(await statusOf(c.post(body))).toBe('athena; fwd=miss; stored');
   });
@@ -103,8 +111,10 @@ describe('Redis may fail:', () => {
     expect((await athena.fetch('/health/ready')).status).toBe(200);
     await redis.up();
     await athena.log(({ event }) => event === 'redis.ready');
-    await athena.post(body);
+    expect(await athena.log(({ event }) => event === 'cache.merge_done')).toMatchObject({ merged: 1 });
     expect(await statusOf(athena.post(body))).toMatch(/detail=redis/);
+    const other = await startAthena(redis);
+    expect(await statusOf(other.post(body))).toMatch(/hit; .*detail=redis/);
   });
 
   it('killed -9 under a loop of requests: none fails, and it comes back', async () => {

@@ -59,6 +59,7 @@ export class RedisConnection {
   private readonly onEvent: (event: RedisEvent) => void;
   private readonly random: () => number;
   private readonly now: () => number;
+  private readonly watchers: ((available: boolean) => void)[] = [];
   private current: RedisState = 'connecting';
   private awaySince: number;
   private attempts = 0;
@@ -88,6 +89,11 @@ export class RedisConnection {
 
   get available(): boolean {
     return this.current === 'ready';
+  }
+
+  /** Calls `listener` after each change of `available`. */
+  watch(listener: (available: boolean) => void): void {
+    this.watchers.push(listener);
   }
 
   /** Waits until the first attempt to connect has succeeded or failed, for at most `maxMs`. */
@@ -134,7 +140,7 @@ export class RedisConnection {
   async close(): Promise<void> {
     if (this.current === 'closed') return;
     const wasReady = this.current === 'ready';
-    this.current = 'closed';
+    this.become('closed');
     clearTimeout(this.probe);
     if (wasReady) await this.withinBudget(this.client.quit()).catch(() => {});
     this.client.disconnect();
@@ -173,7 +179,7 @@ export class RedisConnection {
       // From here on every command has the budget of its call, which may be longer.
       client.options.commandTimeout = undefined;
       if (this.current === 'closed') return;
-      this.current = 'ready';
+      this.become('ready');
       this.onEvent({ type: 'ready', address, awayMs: this.now() - this.awaySince, attempts: this.attempts });
       this.attempts = 0;
       this.announced.clear();
@@ -183,7 +189,7 @@ export class RedisConnection {
       if (this.current !== 'ready' && this.current !== 'unresponsive') return;
       if (this.current === 'ready') this.awaySince = this.now();
       clearTimeout(this.probe);
-      this.current = 'connecting';
+      this.become('connecting');
       this.onEvent({ type: 'close', address });
     });
     client.on('reconnecting', (delayMs: number) => {
@@ -196,6 +202,12 @@ export class RedisConnection {
     });
   }
 
+  private become(state: RedisState): void {
+    const before = this.available;
+    this.current = state;
+    if (this.available !== before) for (const tell of this.watchers) tell(this.available);
+  }
+
   /** Reports what repeats with every attempt only once in an outage. */
   private announce(kind: string, event: RedisEvent): void {
     if (this.current === 'closed' || this.announced.has(kind) || this.announced.size === ANNOUNCED_LIMIT)
@@ -206,7 +218,7 @@ export class RedisConnection {
 
   private becomeUnresponsive(unanswered: Promise<unknown>): void {
     if (this.current !== 'ready') return;
-    this.current = 'unresponsive';
+    this.become('unresponsive');
     this.awaySince = this.now();
     this.onEvent({ type: 'unresponsive', address: this.address, timeoutMs: this.settings.commandTimeoutMs });
     // The reply that was too late is as good as a probe's: the server is alive.
@@ -220,7 +232,7 @@ export class RedisConnection {
   private becomeResponsive(): void {
     if (this.current !== 'unresponsive') return;
     clearTimeout(this.probe);
-    this.current = 'ready';
+    this.become('ready');
     this.onEvent({ type: 'responsive', address: this.address, awayMs: this.now() - this.awaySince });
   }
 

@@ -4,8 +4,10 @@ import type {
   ApplyOptions,
   Beat,
   FenceOutcome,
+  LiveKey,
   MarksExchange,
   MarksRecord,
+  ReclaimOptions,
   Remote,
   RemoteRead,
 } from '../replication/remote.js';
@@ -15,9 +17,11 @@ import { Keyspace, markField, markName } from './keyspace.js';
 import type { Reply, Request } from './pipeline.js';
 import { sendPipeline, valueOf } from './pipeline.js';
 import { infoField, marksState, mget, millisecondsOf, remoteValue, TIME } from './replies.js';
-import type { LiveKey, ReclaimOptions } from './scan.js';
 import { ValueScan } from './scan.js';
 import { APPLY, EXCHANGE_MARKS, FENCE, REMOVE_BYTES } from './scripts.js';
+
+/** Also where a script met it: its own error text comes first then. */
+const TAKES_NO_WRITE = /\b(OOM|READONLY|MISCONF|NOREPLICAS|NOPERM|unknown command)\b/;
 
 export interface RedisRemoteOptions {
   readonly connection: RedisConnection;
@@ -91,14 +95,14 @@ export class RedisRemote implements Remote {
     const args = [this.keyspace.marks, incarnationIfMissing];
     for (const [name, version] of ours) args.push(markField(name), version);
     const [reply] = await this.send([{ run: EXCHANGE_MARKS, args }]);
-    const [created, fields] = valueOf(reply) as [number, string[]];
+    const [created, fields, redisMs] = valueOf(reply) as [number, string[], string];
     const marks = new Map<string, string>();
     for (let at = 0; at < fields.length; at += 2) marks.set(markName(fields[at] ?? ''), fields[at + 1] ?? '');
     const incarnation = marks.get('i') ?? '';
     const revision = Number(marks.get('r') ?? 0);
     marks.delete('i');
     marks.delete('r');
-    return { incarnation, revision, marks, created: created === 1 };
+    return { incarnation, revision, marks, created: created === 1, redisMs: Number(redisMs) };
   }
 
   async hello(): Promise<{ runId: string; redisMs: number }> {
@@ -115,25 +119,21 @@ export class RedisRemote implements Remote {
     };
   }
 
-  /** Live values in pages, each key once; O(n) and no snapshot. Marks are not looked at. */
   keys(prefix = ''): AsyncIterable<LiveKey[]> {
     return this.valueScan.keys(prefix);
   }
 
-  /** The envelopes alone, in the order of `keys`; undefined where there is none. */
   async values(keys: readonly string[]): Promise<(Buffer | undefined)[]> {
     const replies = await this.send(mget(keys.map((key) => this.keyspace.physical(key))));
     return replies.flatMap((reply) => valueOf(reply) as (Buffer | null)[]).map((value) => value ?? undefined);
   }
 
-  /** Removes a value of exactly these bytes, which can't be read. False if it is another one by now. */
   async discard(key: string, bytes: Uint8Array): Promise<boolean> {
     const args = [this.keyspace.physical(key), asBuffer(bytes)];
     const [reply] = await this.send([{ run: REMOVE_BYTES, args }]);
     return valueOf(reply) === 1;
   }
 
-  /** Frees the memory of what the marks hide, step by step; returns how many values that were. */
   reclaim(options: ReclaimOptions): Promise<number> {
     return this.valueScan.reclaim(options);
   }
@@ -144,7 +144,9 @@ export class RedisRemote implements Remote {
 }
 
 function applyOutcome([error, value]: Reply): ApplyOutcome {
-  if (error !== null) return { kind: 'refused', reason: describeError(error) };
+  if (error !== null) {
+    return { kind: 'refused', reason: describeError(error), ofAll: TAKES_NO_WRITE.test(error.message) };
+  }
   const [kind, detail] = value as [Exclude<ApplyOutcome['kind'], 'refused'>, string];
   switch (kind) {
     case 'applied':

@@ -1,25 +1,10 @@
+import type { LiveKey, ReclaimOptions } from '../replication/remote.js';
 import type { RedisConnection } from './connection.js';
 import type { Keyspace } from './keyspace.js';
 import type { Reply, Request } from './pipeline.js';
 import { sendPipeline, valueOf } from './pipeline.js';
 import { isBelievable, mget, millisecondsOf, TIME, versionInHeader } from './replies.js';
 import { REMOVE_VERSION } from './scripts.js';
-
-/** What the header of a value that is there says. */
-export interface LiveKey {
-  readonly key: string;
-  readonly version: string;
-  readonly expiresAt: number;
-}
-
-export interface ReclaimOptions {
-  /** Every value at or below this version is dead; '' if nothing was cleared. */
-  readonly clear: string;
-  /** Whether another value is dead, by what is in it. Absent: none is, and no body is read. */
-  readonly isDead?: (key: string, bytes: Uint8Array) => boolean;
-  /** Awaited after each step: here the sweep rests, and ends if this rejects. */
-  readonly pause: () => Promise<void>;
-}
 
 /** A value's place in Redis, and what the plain text at its beginning says. */
 interface Headed {
@@ -57,16 +42,16 @@ export class ValueScan {
   }
 
   /** Removes what is dead and has not been written again meanwhile; returns how many values that were. */
-  async reclaim({ clear, isDead, pause }: ReclaimOptions): Promise<number> {
+  async reclaim({ clear, tagged, pause }: ReclaimOptions): Promise<number> {
     let removed = 0;
     for await (const page of this.pages('')) {
       const headed = await this.headers(page);
       removed += await this.remove(headed.filter(({ version }) => version <= clear));
       await pause();
-      if (isDead === undefined) continue;
-      const rest = headed.filter(({ version }) => version > clear);
+      if (tagged === undefined) continue;
+      const rest = headed.filter(({ version }) => version > clear && version <= tagged.newest);
       for (let at = 0; at < rest.length; at += VALUES_PER_STEP) {
-        removed += await this.removeDead(rest.slice(at, at + VALUES_PER_STEP), isDead);
+        removed += await this.removeDead(rest.slice(at, at + VALUES_PER_STEP), tagged.isDead);
         await pause();
       }
     }

@@ -21,24 +21,28 @@ const script = (keys: number, lua: string): Script => ({
   keys,
 });
 
-/** Shared by the scripts below: the time, what is known of a key, and what is too far ahead to be believed. */
+/**
+ * Shared by the scripts below: the time, what is known of a key, and what is too far ahead to be believed. A list or
+ * hash under one of our names is no reason to fail: it is overwritten.
+ */
 const PRELUDE = `
 local time = redis.call('TIME')
 local nowMs = time[1] * 1000 + math.floor(time[2] / 1000)
 local limit = string.format('%012x', nowMs + ${CLOCK_AHEAD_MS})
 local function believable(version)
-  return version and #version >= 32 and string.sub(version, 1, 12) <= limit
+  return type(version) == 'string' and #version >= 32 and string.sub(version, 1, 12) <= limit
 end
 local function newest(value, guard)
-  local known = redis.call('GET', guard)
+  local known = redis.pcall('GET', guard)
   if believable(known) then return string.sub(known, 1, 32), string.sub(known, 33) == 't' end
-  local head = redis.call('GETRANGE', value, 0, 39)
+  local head = redis.pcall('GETRANGE', value, 0, 39)
+  if type(head) ~= 'string' then return '', false end
   local version = string.sub(head, 9, 40)
   if string.sub(head, 1, 4) == 'ATHN' and believable(version) then return version, false end
   return '', false
 end
 local function newestFence(fence, known)
-  local version = redis.call('GET', fence)
+  local version = redis.pcall('GET', fence)
   if believable(version) and version > known then return version end
   return known
 end
@@ -91,14 +95,15 @@ return {'fenced', version}
 
 /**
  * Merges marks by maximum and returns all of them; makes the record if it is missing. KEYS: the record. ARGV:
- * incarnation for a new record, then names and versions in turn. Tags at or below the floor go. The revision grows by
- * one, if anything changed. Where nothing changes nothing is written, so that it works on a read-only Redis. The first
+ * incarnation for a new record (the time at its beginning gives way to 0 where there was nothing at all, which any marks
+ * could have concerned), then names and versions in turn. Tags at or below the floor go. The revision grows by
+ * one, if anything changed. Marks from too far ahead are not taken: their writer sees it by the time in the answer. Where nothing changes nothing is written, so that it works on a read-only Redis. The first
  * write is an HDEL of nothing, because memory is checked at a script's first write only
  * (redis.io/docs/latest/develop/reference/errors/common/oom): so it works on a full Redis.
  */
 export const EXCHANGE_MARKS = script(
   1,
-  `
+  `${PRELUDE}
 local record, incarnation = KEYS[1], ARGV[1]
 local marks, created, changed, writing = {}, 0, false, false
 local all = redis.call('HGETALL', record)
@@ -119,6 +124,7 @@ local function raiseFloor(version)
   end
 end
 if not marks['i'] then
+  if redis.call('DBSIZE') == 0 then incarnation = string.gsub(incarnation, '^%x+', '0') end
   put('i', incarnation)
   created = 1
 end
@@ -126,7 +132,8 @@ for at = 2, #ARGV, 2 do
   local name, version = ARGV[at], ARGV[at + 1]
   local former = marks[name]
   local floor = isTag(name) and marks['floor']
-  if not (former and former >= version) and not (floor and floor >= version) then
+  local isNews = not (former and former >= version) and not (floor and floor >= version)
+  if isNews and believable(version) then
     put(name, version)
     changed = true
     if name == 'floor' then raiseFloor(version) end
@@ -138,7 +145,7 @@ for name, version in pairs(marks) do
   merged[#merged + 1] = name
   merged[#merged + 1] = version
 end
-return {created, merged}
+return {created, merged, tostring(nowMs)}
 `,
 );
 

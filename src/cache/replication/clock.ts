@@ -23,7 +23,7 @@ export const isAligned = (version: string): boolean => /[02468ace]$/.test(versio
 const withLastBit = (nodeId: string, bit: 0 | 1): string =>
   nodeId.slice(0, -1) + ((Number.parseInt(nodeId.slice(-1), 16) & ~1) | bit).toString(16);
 
-const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0');
+const hex = (value: number | bigint, digits: number): string => value.toString(16).padStart(digits, '0');
 
 export class HybridLogicalClock {
   private lastMs = 0;
@@ -60,9 +60,14 @@ export class HybridLogicalClock {
     return this.now();
   }
 
-  /** Epoch milliseconds, by Redis where it was asked. */
+  /** Whole epoch milliseconds, by Redis where it was asked. */
   time(): number {
-    return this.now() + this.offsetMs;
+    return Math.floor(this.now() + this.offsetMs);
+  }
+
+  /** Whether it is a stamp of this clock. */
+  hasMade(version: string): boolean {
+    return withLastBit(version.slice(-16), 1) === withLastBit(this.nodeId, 1);
   }
 
   /** A stamp above every earlier one of this node, and above all that it observed; `aheadMs` after now. */
@@ -72,8 +77,12 @@ export class HybridLogicalClock {
 
   /** Moves the clock up to a stamp of another node, so that the next tick is above it. Ignores an impossible one. */
   observe(version: string): void {
-    if (this.aligned && versionMs(version) > this.time() + CLOCK_AHEAD_MS) return;
-    this.resumeAbove(version);
+    if (this.isPossible(version)) this.resumeAbove(version);
+  }
+
+  /** Whether a clock that is right can have made it by now. Without Redis `TIME` nobody knows. */
+  isPossible(version: string): boolean {
+    return !this.aligned || versionMs(version) <= this.time() + CLOCK_AHEAD_MS;
   }
 
   /** `observe`, for stamps of this instance's own past, which are believed. */
@@ -102,10 +111,14 @@ export class HybridLogicalClock {
     return correctionMs;
   }
 
-  /** Forgets how far it had come: after the first alignment, and after stamps of this node were refused. */
+  /**
+   * Forgets how far it had come: after the first alignment, and after stamps of this node were refused. It has another
+   * name from then on, so that no stamp is made twice.
+   */
   rewind(): void {
     this.lastMs = 0;
     this.counter = 0;
+    this.nodeId = hex(BigInt.asUintN(64, BigInt(`0x${this.nodeId}`) + 2n), 16);
   }
 
   /** The greatest stamp made or observed, whoever made it; nothing later is below it. */

@@ -4,6 +4,11 @@ import type { CacheEntry } from '../storage/cache-entry.js';
 export interface LocalStore {
   /** At once; undefined for what it can't answer at once. */
   peek(key: string): { readonly entry: CacheEntry } | undefined;
+  /**
+   * The version of what is stored. Only a storage that answers and writes at once, within the call, has this: then the
+   * value is the caller's as long as the call lasts, and his alone.
+   */
+  versionOf?(key: string): string | undefined;
   get(key: string): Promise<{ readonly entry: CacheEntry } | undefined>;
   set(key: string, entry: CacheEntry): Promise<unknown>;
   delete(key: string): Promise<unknown>;
@@ -25,7 +30,16 @@ interface Write {
 export class LocalCopy {
   private readonly writing = new Map<string, Write>();
 
-  constructor(private readonly store: LocalStore) {}
+  constructor(
+    private readonly store: LocalStore,
+    /** What can't have been stamped by a clock that is right; it counts as absent. */
+    private readonly isImpossible: (version: string) => boolean = () => false,
+  ) {}
+
+  /** Whether a write is done when `put` returns. */
+  get writesAtOnce(): boolean {
+    return this.store.versionOf !== undefined;
+  }
 
   peek(key: string): CacheEntry | undefined {
     const write = this.writing.get(key);
@@ -42,11 +56,13 @@ export class LocalCopy {
    * version, the removal wins.
    */
   put(key: string, version: string, entry: () => CacheEntry | undefined): Promise<void> {
+    if (this.store.versionOf !== undefined) {
+      return this.isNewer(this.store.versionOf(key), version) ? Promise.resolve() : this.save(key, entry());
+    }
     const former = this.writing.get(key);
     if (former !== undefined && former.version > version) return former.done;
     return this.begin(key, version, entry, former, async () => {
-      const current = (await this.store.get(key))?.entry.version ?? '';
-      if (current > version) return;
+      if (this.isNewer((await this.store.get(key))?.entry.version, version)) return;
       await this.save(key, entry());
     });
   }
@@ -70,8 +86,8 @@ export class LocalCopy {
     return this.store.clear();
   }
 
-  keys(): AsyncIterable<string> {
-    return this.store.keys();
+  keys(prefix = ''): AsyncIterable<string> {
+    return this.store.keys(prefix);
   }
 
   private begin(
@@ -90,6 +106,10 @@ export class LocalCopy {
     };
     done.then(forget, forget);
     return done;
+  }
+
+  private isNewer(current: string | undefined, version: string): boolean {
+    return current !== undefined && current > version && !this.isImpossible(current);
   }
 
   private async save(key: string, entry: CacheEntry | undefined): Promise<void> {

@@ -41,6 +41,13 @@ export class Marks {
     return this.floorVersion !== '' || this.tags.size > 0;
   }
 
+  /** No tag mark concerns what is above it; O(marks). */
+  get newestOfTags(): string {
+    let newest = this.floorVersion;
+    for (const version of this.tags.values()) if (version > newest) newest = version;
+    return newest;
+  }
+
   hides({ version, tags }: { readonly version: string; readonly tags: readonly string[] }): boolean {
     if (version <= this.clearVersion) return true;
     if (tags.length === 0) return false;
@@ -63,6 +70,11 @@ export class Marks {
     for (const [name, version] of record) news = this.raise(name, version) || news;
     this.fold();
     return news;
+  }
+
+  /** Whether a record, which was merged into this, has less. */
+  exceeds(record: MarksRecord): boolean {
+    return [...this.record()].some(([name, version]) => record.get(name) !== version);
   }
 
   record(): Map<string, string> {

@@ -201,7 +201,8 @@ export class Outbox {
 
   private insert(item: OutboxItem): void {
     const { mutation, state } = item;
-    const { held = false } = this.take(mutation.key) ?? {};
+    const former = this.take(mutation.key);
+    const held = former?.mutation.version === mutation.version && former.held;
     const size = (mutation.bytes?.length ?? 0) + 2 * mutation.key.length + OVERHEAD_BYTES;
     const isSet = mutation.expiresAt > 0;
     const queue: Queue = state === 'seen' ? 'seen' : QUEUES[state][isSet ? 'sets' : 'deletes'];

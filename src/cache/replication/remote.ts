@@ -1,3 +1,4 @@
+import { StorageUnavailableError } from '../cache.errors.js';
 import type { ApplyOutcome, Mutation } from './mutation.js';
 
 /**
@@ -21,12 +22,46 @@ export interface Remote {
    * then gets a version above it, whatever its writer's clock says. `behind`: a newer version is known, try above it.
    */
   fence(key: string, version: string, lifeMs: number): Promise<FenceOutcome>;
-  /** Merges `ours` into the marks of the namespace by maximum, and returns the result. Makes the record if it is missing. */
+  /**
+   * Merges `ours` into the marks of the namespace by maximum, and returns the result; a mark more than `CLOCK_AHEAD_MS`
+   * past Redis `TIME` is not taken. Makes the record if it is missing; `incarnationIfMissing` begins with the time in
+   * hex, and a hyphen, and the time gives way to 0 in an empty Redis.
+   */
   exchangeMarks(ours: MarksRecord, incarnationIfMissing: string): Promise<MarksExchange>;
   /** Once for each connection. */
   hello(): Promise<{ readonly runId: string; readonly redisMs: number }>;
   /** The heartbeat. Reads the marks record, so that an LRU keeps it. */
   beat(): Promise<Beat>;
+  /** Removes a value of exactly these bytes, which can't be read. False if it is another one by now. */
+  discard(key: string, bytes: Uint8Array): Promise<boolean>;
+  /**
+   * Frees the memory of what is dead by the marks and has not been written again meanwhile, step by step; returns how
+   * many values that were.
+   */
+  reclaim(options: ReclaimOptions): Promise<number>;
+  /** Values that are there, in pages, each key once; O(n) and no snapshot. Marks are not looked at. */
+  keys(prefix: string): AsyncIterable<LiveKey[]>;
+  /** The envelopes alone, in the order of `keys`; undefined where there is none. */
+  values(keys: readonly string[]): Promise<readonly (Uint8Array | undefined)[]>;
+}
+
+/** What the header of a value that is there says. */
+export interface LiveKey {
+  readonly key: string;
+  readonly version: string;
+  readonly expiresAt: number;
+}
+
+export interface ReclaimOptions {
+  /** Every value at or below this version is dead; '' if nothing was cleared. */
+  readonly clear: string;
+  /** Of those at or below `newest`, what is in them says whether they are dead. Absent: no body is read. */
+  readonly tagged?: {
+    readonly newest: string;
+    readonly isDead: (key: string, bytes: Uint8Array) => boolean;
+  };
+  /** Awaited after each step: here the sweep rests, and ends if this rejects. */
+  readonly pause: () => Promise<void>;
 }
 
 export interface ApplyOptions {
@@ -69,6 +104,7 @@ export interface MarksExchange extends MarksState {
   readonly marks: MarksRecord;
   /** Whether this call made the record. */
   readonly created: boolean;
+  readonly redisMs: number;
 }
 
 export interface Beat {
@@ -77,3 +113,21 @@ export interface Beat {
   /** Keys that Redis has evicted since it started. */
   readonly evictedKeys: number;
 }
+
+const isAbsent = (): Promise<never> =>
+  Promise.reject(new StorageUnavailableError('redis', 'none is configured'));
+
+/** Where there is no Redis: what the ports above say of one that is away. */
+export const NO_REMOTE: Remote = {
+  available: false,
+  read: isAbsent,
+  apply: isAbsent,
+  fence: isAbsent,
+  exchangeMarks: isAbsent,
+  hello: isAbsent,
+  beat: isAbsent,
+  discard: isAbsent,
+  reclaim: isAbsent,
+  keys: () => ({ [Symbol.asyncIterator]: () => ({ next: isAbsent }) }),
+  values: isAbsent,
+};

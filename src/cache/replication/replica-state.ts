@@ -1,4 +1,4 @@
-import { CacheError } from '../cache.errors.js';
+import { CacheError, StorageUnavailableError } from '../cache.errors.js';
 import type { CacheEntry } from '../storage/cache-entry.js';
 import type { HybridLogicalClock } from './clock.js';
 import type { Journal } from './journal.js';
@@ -15,6 +15,8 @@ export interface EntryCodec {
   encode(key: string, entry: CacheEntry): Uint8Array;
   /** Undefined for bytes that can't be read; counted there. */
   decode(key: string, bytes: Uint8Array): CacheEntry | undefined;
+  /** Whether bytes that give no entry are damaged; else another build, or one with another key, can read them. */
+  isDamaged(key: string, bytes: Uint8Array): boolean;
 }
 
 /** What this instance knows of a key: the newest version, and its value if there is one. */
@@ -24,6 +26,18 @@ export interface Known {
   /** Redis has not acknowledged it. */
   readonly pending: boolean;
 }
+
+/** One for each change of state. */
+export type ReplicaEvent =
+  | { readonly type: 'merge_begun'; readonly pending: number; readonly dataLost: boolean }
+  | { readonly type: 'merge_progress'; readonly pending: number; readonly merged: number }
+  | { readonly type: 'merge_done'; readonly merged: number; readonly superseded: number; readonly ms: number }
+  | { readonly type: 'data_lost' }
+  | { readonly type: 'offer_done'; readonly offered: number }
+  /** The first time since everything had been sent; `dropped`: values so far. */
+  | { readonly type: 'overflow'; readonly dropped: number; readonly maxBytes: number }
+  | { readonly type: 'parked'; readonly bytes: number; readonly reason: string }
+  | { readonly type: 'clock_corrected'; readonly byMs: number };
 
 /** Since the start. */
 export interface ReplicaCounts {
@@ -43,10 +57,14 @@ export interface ReplicaCounts {
   resurrectionsPrevented: number;
   /** Newer versions that were offered to a Redis that had lost them. */
   offered: number;
+  /** Values that Redis was relieved of, because they were cleared or invalidated. */
+  reclaimed: number;
   /** Corrections of the clock by more than its error. */
   clockCorrections: number;
   /** Writes that Redis answered with an error. */
   refused: number;
+  /** Calls that Redis could not serve, kept from the caller. */
+  remoteFaults: number;
   /** Faults of the local storage and the journal that were kept from the caller. */
   localFaults: number;
 }
@@ -64,10 +82,15 @@ export class ReplicaState {
     folded: 0,
     resurrectionsPrevented: 0,
     offered: 0,
+    reclaimed: 0,
     clockCorrections: 0,
     refused: 0,
+    remoteFaults: 0,
     localFaults: 0,
   };
+
+  /** Since the outbox was last empty. */
+  overflowing = false;
 
   constructor(
     readonly clock: HybridLogicalClock,
@@ -76,8 +99,9 @@ export class ReplicaState {
     readonly codec: EntryCodec,
     store: LocalStore,
     journal: Journal | undefined,
+    readonly onEvent: (event: ReplicaEvent) => void = () => {},
   ) {
-    this.local = new LocalCopy(store);
+    this.local = new LocalCopy(store, (version) => !clock.isPossible(version));
     this.persistence = new Persistence(journal, outbox);
   }
 
@@ -147,6 +171,7 @@ export class ReplicaState {
   /** What it took to stay within the bounds of the outbox. True if everything up to a version had to be cleared. */
   settleOverflow({ shrunk, foldInto }: Overflow): boolean {
     this.counts.dropped += shrunk.length;
+    if (shrunk.length > 0 || foldInto !== undefined) this.tellOfOverflow();
     for (const { key, version } of shrunk) void this.storeLocally(key, version, () => undefined);
     if (shrunk.length > 0) this.save(shrunk.map(({ key }) => key));
     if (foldInto === undefined) return false;
@@ -157,6 +182,18 @@ export class ReplicaState {
     return true;
   }
 
+  private tellOfOverflow(): void {
+    if (this.overflowing) return;
+    this.overflowing = true;
+    this.onEvent({ type: 'overflow', dropped: this.counts.dropped, maxBytes: this.outbox.counts().maxBytes });
+  }
+
+  /** Redis is away: the caller is served from here. Rethrows everything else. */
+  noteUnavailable(error: unknown): void {
+    if (!(error instanceof StorageUnavailableError)) throw error;
+    this.counts.remoteFaults += 1;
+  }
+
   swallow(error: unknown): void {
     if (!(error instanceof CacheError)) throw error;
     this.counts.localFaults += 1;
@@ -165,8 +202,9 @@ export class ReplicaState {
   private newest(
     key: string,
     item: OutboxItem | undefined,
-    entry: CacheEntry | undefined,
+    stored: CacheEntry | undefined,
   ): Known | undefined {
+    const entry = stored !== undefined && this.clock.isPossible(stored.version) ? stored : undefined;
     if (item === undefined) return entry && { version: entry.version, entry, pending: false };
     const { mutation, state } = item;
     const { version, bytes, expiresAt } = mutation;

@@ -1,22 +1,26 @@
-import { EntryTooLargeError, StorageUnavailableError } from '../cache.errors.js';
+import { EntryTooLargeError } from '../cache.errors.js';
 import type { CacheEntry } from '../storage/cache-entry.js';
 import type { HybridLogicalClock } from './clock.js';
 import { isAligned } from './clock.js';
 import type { Journal } from './journal.js';
 import type { LocalStore } from './local-copy.js';
 import { Marks } from './marks.js';
+import { liveKeys } from './live-keys.js';
 import type { ApplyOutcome, Mutation } from './mutation.js';
+import { CLOCK_AHEAD_MS } from './mutation.js';
 import type { OutboxCounts } from './outbox.js';
-import { Outbox } from './outbox.js';
+import { Outbox, tombstoneOf } from './outbox.js';
 import type { Remote, RemoteValue } from './remote.js';
-import type { EntryCodec, ReplicaCounts } from './replica-state.js';
+import { NO_REMOTE } from './remote.js';
+import type { EntryCodec, Known, ReplicaCounts, ReplicaEvent } from './replica-state.js';
 import { ReplicaState } from './replica-state.js';
-import type { ReplicaEvent, Timers } from './session.js';
+import type { Timers } from './session.js';
 import { Session } from './session.js';
 
 export interface ReplicaOptions {
   readonly local: LocalStore;
-  readonly remote: Remote;
+  /** Without one, this instance is alone: what is written is where it belongs. */
+  readonly remote?: Remote | undefined;
   /** Without one, what Redis has not acknowledged dies with the process. */
   readonly journal?: Journal | undefined;
   readonly codec: EntryCodec;
@@ -50,8 +54,8 @@ export interface EntryDraft {
   readonly lifeMs: number;
 }
 
-/** Where a write landed; `superseded`: something newer is there. */
-export type Landing = 'redis' | 'outbox' | 'superseded';
+/** Where a write landed; `superseded`: something newer is there. `local`: this instance is alone. */
+export type Landing = 'redis' | 'outbox' | 'local' | 'superseded';
 
 export interface Written {
   readonly landed: Landing;
@@ -65,12 +69,16 @@ export interface Found {
 }
 
 export interface ReplicaStats extends ReplicaCounts {
+  /** Redis answers, and its marks are known here. */
   readonly online: boolean;
   readonly outbox: OutboxCounts;
   readonly tagMarks: number;
 }
 
-const WEEK_MS = 7 * 86_400_000;
+/** Default of `maxLifeMs`. */
+export const WEEK_MS = 7 * 86_400_000;
+/** Default of `maxTagMarks`. */
+export const MAX_TAG_MARKS = 10_000;
 const MIB = 1024 * 1024;
 /** A live write that Redis knows something newer than is stamped anew, so often. */
 const RESTAMPS = 2;
@@ -87,26 +95,42 @@ export class Replica {
   private readonly state: ReplicaState;
   private readonly session: Session;
   private readonly remote: Remote;
+  private readonly alone: boolean;
   private readonly largest: number;
 
   constructor(options: ReplicaOptions) {
-    const { clock, codec, local, journal, remote, timers, random } = options;
-    const { outboxMaxBytes = 64 * MIB, outboxMaxEntries = 100_000, maxTagMarks = 10_000 } = options;
+    const { clock, codec, local, journal, remote = NO_REMOTE, timers, random } = options;
+    const {
+      maxLifeMs = WEEK_MS,
+      outboxMaxBytes = 64 * MIB,
+      outboxMaxEntries = 100_000,
+      maxTagMarks = MAX_TAG_MARKS,
+    } = options;
     const outbox = new Outbox({ maxBytes: outboxMaxBytes, maxEntries: outboxMaxEntries });
-    this.state = new ReplicaState(clock, new Marks(maxTagMarks), outbox, codec, local, journal);
+    this.state = new ReplicaState(
+      clock,
+      new Marks(maxTagMarks),
+      outbox,
+      codec,
+      local,
+      journal,
+      options.onEvent,
+    );
     this.remote = remote;
+    this.alone = remote === NO_REMOTE;
     this.largest = Math.floor(outboxMaxBytes * LARGEST_PART);
     this.session = new Session(this.state, {
       remote,
       timers,
       random,
-      maxLifeMs: options.maxLifeMs ?? WEEK_MS,
+      maxLifeMs,
+      // Alone, nothing arrives that is older than a running factory.
+      tombstoneLifeMs: this.alone ? FENCE_MS : maxLifeMs + CLOCK_AHEAD_MS,
       heartbeatMs: options.heartbeatMs ?? 1000,
       ackWindowMs: options.ackWindowMs ?? 30_000,
       drainTimeoutMs: options.drainTimeoutMs ?? 5000,
       drainBatchBytes: MIB,
       drainBatchEntries: 500,
-      onEvent: options.onEvent ?? (() => {}),
     });
   }
 
@@ -125,12 +149,19 @@ export class Replica {
     this.session.disconnected();
   }
 
+  /** Resolves when the first dealings with Redis after `connected` have come to an end, good or bad. */
+  settled(): Promise<void> {
+    return this.session.settled();
+  }
+
+  /** Resolves when there is nothing left to send, or nowhere to send it. */
   idle(): Promise<void> {
     return this.session.idle();
   }
 
-  close(): void {
-    this.session.close();
+  /** What was accepted is in the journal, if there is one. */
+  async close(): Promise<void> {
+    await this.session.close();
   }
 
   /** At once, from here; undefined while Redis is to be asked. */
@@ -149,18 +180,23 @@ export class Replica {
       if (!(await session.confirms(marks, number))) return await this.readLocal(keys);
       return await Promise.all(keys.map((key, index) => this.reconcile(key, values[index], begun)));
     } catch (error) {
-      if (!(error instanceof StorageUnavailableError)) throw error;
+      this.state.noteUnavailable(error);
       return this.readLocal(keys);
     }
   }
 
   /** @throws ValueNotSerializableError, EntryTooLargeError */
   async set(key: string, draft: EntryDraft): Promise<Landing> {
-    return (await this.write(key, draft, undefined)).landed;
+    return (await this.write(key, (version) => this.entryOf(draft, version))).landed;
   }
 
   delete(key: string): Promise<Written> {
-    return this.write(key, undefined, undefined);
+    return this.write(key, undefined);
+  }
+
+  /** An entry that was stamped before, by this clock or another. Never stamped anew: what is newer wins. */
+  async replay(key: string, entry: CacheEntry): Promise<Landing> {
+    return (await this.write(key, () => entry, entry.version)).landed;
   }
 
   /**
@@ -177,7 +213,7 @@ export class Replica {
         if (outcome.kind === 'behind') clock.observe(outcome.version);
         else this.session.realign(outcome.redisMs);
       } catch (error) {
-        if (!(error instanceof StorageUnavailableError)) throw error;
+        this.state.noteUnavailable(error);
         break;
       }
       version = clock.tick();
@@ -189,7 +225,7 @@ export class Replica {
   async complete(key: string, draft: EntryDraft, version: string): Promise<Landing> {
     // Begun before the first connection: its place among the others is not known. It costs one cached value.
     if (this.state.clock.aligned && !isAligned(version)) return 'superseded';
-    const { landed } = await this.write(key, draft, version);
+    const { landed } = await this.write(key, () => this.entryOf(draft, version), version);
     if (landed === 'superseded') this.state.counts.resurrectionsPrevented += 1;
     return landed;
   }
@@ -199,16 +235,26 @@ export class Replica {
     const version = this.markVersion();
     state.marks.setClear(version);
     state.save(state.outbox.clearUpTo(version));
+    const cleared = state.local.clear();
     const [landed] = await Promise.all([
       this.tellMarks(),
-      state.local.clear().catch((error: unknown) => state.swallow(error)),
+      this.alone ? cleared : cleared.catch((error: unknown) => state.swallow(error)),
     ]);
+    this.session.reclaim();
     return landed;
   }
 
-  invalidateTags(tags: readonly string[]): Promise<Landing> {
+  /** Every entry that carries one of these tags is a miss from now on. */
+  async invalidateTags(tags: readonly string[]): Promise<Landing> {
     this.state.marks.setTags(tags, this.markVersion());
-    return this.tellMarks();
+    const landed = await this.tellMarks();
+    this.session.reclaim();
+    return landed;
+  }
+
+  /** Live keys, each once, in no order; O(n) and no snapshot. */
+  keys(prefix = ''): AsyncIterable<string> {
+    return liveKeys(this.state, this.session.online ? this.remote : undefined, prefix);
   }
 
   stats(): ReplicaStats {
@@ -230,11 +276,11 @@ export class Replica {
         state.saveMarks();
         return 'redis';
       } catch (error) {
-        if (!(error instanceof StorageUnavailableError)) throw error;
+        this.state.noteUnavailable(error);
       }
     }
     await state.persistence.saveMarks(state.marks.record()).catch((error: unknown) => state.swallow(error));
-    return 'outbox';
+    return this.alone ? 'local' : 'outbox';
   }
 
   private async readLocal(keys: readonly string[]): Promise<(Found | undefined)[]> {
@@ -252,14 +298,14 @@ export class Replica {
     const own = await state.known(key);
     const version = value?.version;
     if (version === undefined) return this.reconcileAbsent(key, own, begun);
-    const entry = value?.bytes && state.codec.decode(key, value.bytes);
     if (own === undefined || version > own.version) {
+      const entry = this.decode(key, value?.bytes);
       await state.learn(key, version, entry);
       return found(state.visible(entry), 'redis');
     }
     if (version < own.version) {
-      if (!own.pending && own.entry !== undefined) this.repair(own.entry, key);
-      if (own.pending) session.drain();
+      if (!own.pending) this.repair(key, own);
+      session.drain();
       return found(state.visible(own.entry), 'local');
     }
     if (value?.bytes === undefined && !session.restoring) {
@@ -268,14 +314,25 @@ export class Replica {
     }
     // Of the same version, the object that is here already is shared; a delete here wins.
     if (own.entry !== undefined || own.pending) return found(state.visible(own.entry), 'redis');
+    const entry = this.decode(key, value?.bytes);
     await state.storeLocally(key, version, () => entry);
     return found(state.visible(entry), 'redis');
+  }
+
+  /** What is damaged in Redis is removed there, if it is still the same. */
+  private decode(key: string, bytes: Uint8Array | undefined): CacheEntry | undefined {
+    const { codec } = this.state;
+    const entry = bytes && codec.decode(key, bytes);
+    if (bytes !== undefined && entry === undefined && codec.isDamaged(key, bytes)) {
+      this.remote.discard(key, bytes).catch((error: unknown) => this.session.fault(error));
+    }
+    return entry;
   }
 
   /** Redis knows nothing of the key. What was written here since the read began, or waits to be sent, it can't know. */
   private async reconcileAbsent(
     key: string,
-    own: Awaited<ReturnType<ReplicaState['known']>>,
+    own: Known | undefined,
     begun: string,
   ): Promise<Found | undefined> {
     if (own === undefined) return undefined;
@@ -287,60 +344,112 @@ export class Replica {
   }
 
   /** Redis has an older version than is known here: it lost the newer one. */
-  private repair(entry: CacheEntry, key: string): void {
+  private repair(key: string, { version, entry }: Known): void {
     const { outbox, codec, clock, counts } = this.state;
+    const { state, mutation } = outbox.get(key) ?? {};
+    const deletedHere = state === 'acknowledged' && mutation?.expiresAt === 0;
+    if (entry === undefined && !deletedHere) return;
     counts.offered += 1;
-    const { version, expiresAt } = entry;
-    this.state.settleOverflow(
-      outbox.add({ key, version, bytes: codec.encode(key, entry), expiresAt }, clock.machineTime()),
+    const bytes = entry && codec.encode(key, entry);
+    const overflow = outbox.add(
+      { key, version, bytes, expiresAt: entry?.expiresAt ?? 0 },
+      clock.machineTime(),
     );
-    this.session.drain();
+    if (this.state.settleOverflow(overflow)) void this.tellMarks();
   }
 
-  /** `begun`: the version of a factory's result; undefined for a caller's write, which is stamped above all that is known. */
+  /**
+   * `entryOf` makes the entry of a version; undefined: a delete. `given`: the version of a factory's result or a replay;
+   * undefined for a caller's write, which is stamped above all that is known.
+   */
   private async write(
     key: string,
-    draft: EntryDraft | undefined,
-    begun: string | undefined,
+    entryOf: ((version: string) => CacheEntry) | undefined,
+    given?: string,
   ): Promise<Written> {
     const { state } = this;
+    const { clock } = state;
+    // At once: what is called later is newer, also where the calls before it still wait for the local storage.
+    let version = given ?? clock.tick();
     const own = await state.known(key);
-    if (own !== undefined) state.clock.observe(own.version);
     const existed = state.visible(own?.entry) !== undefined;
+    if (given === undefined && this.isStale(version, own)) version = clock.tick();
     for (let attempt = 0; ; attempt += 1) {
-      const version = begun ?? state.clock.tick();
-      const hidden = begun !== undefined && state.marks.hides({ version, tags: draft?.tags ?? [] });
-      if (hidden || (begun !== undefined && own !== undefined && own.version >= begun)) {
-        return { landed: 'superseded', existed };
-      }
-      const mutation = this.mutationOf(key, draft, version);
-      const outcome = await this.send(mutation, begun === undefined);
+      const entry = entryOf?.(version);
+      const isHidden = entry !== undefined && state.marks.hides(entry);
+      if (isHidden || (own !== undefined && own.version >= version)) return { landed: 'superseded', existed };
+      if (this.alone) return { landed: await this.keep(key, version, entry), existed };
+      const outcome = await this.send(this.mutationOf(key, version, entry), entry, given === undefined);
       if (outcome === undefined) return { landed: 'outbox', existed };
       if (outcome.kind === 'applied') return { landed: 'redis', existed: existed || outcome.existed };
-      if (begun !== undefined || attempt === RESTAMPS) return { landed: 'superseded', existed };
+      if (given !== undefined || attempt === RESTAMPS) return { landed: 'superseded', existed };
+      version = clock.tick();
     }
   }
 
-  private mutationOf(key: string, draft: EntryDraft | undefined, version: string): Mutation {
-    if (draft === undefined) return { key, version, bytes: undefined, expiresAt: 0 };
-    const { value, tags, freshMs, lifeMs } = draft;
+  /**
+   * Whether a caller's write needs a new stamp: others know something newer, whose clock may be wrong (of this instance,
+   * what is newer was called later); or this clock knows Redis `TIME` since.
+   */
+  private isStale(version: string, own: Known | undefined): boolean {
+    const { clock } = this.state;
+    if (own !== undefined && own.version >= version && !clock.hasMade(own.version)) {
+      clock.observe(own.version);
+      return true;
+    }
+    return clock.aligned && !isAligned(version);
+  }
+
+  private entryOf({ value, tags, freshMs, lifeMs }: EntryDraft, version: string): CacheEntry {
     const createdAt = this.state.clock.time();
-    const times = { createdAt, freshUntil: createdAt + freshMs, expiresAt: createdAt + lifeMs };
-    const bytes = this.state.codec.encode(key, { value, tags, version, ...times });
+    return {
+      value,
+      version,
+      createdAt,
+      freshUntil: createdAt + freshMs,
+      expiresAt: createdAt + lifeMs,
+      tags,
+    };
+  }
+
+  private mutationOf(key: string, version: string, entry: CacheEntry | undefined): Mutation {
+    if (entry === undefined) return tombstoneOf({ key, version });
+    const bytes = this.state.codec.encode(key, entry);
     if (bytes.length > this.largest) throw new EntryTooLargeError(key, bytes.length, this.largest);
-    return { key, version, bytes, expiresAt: times.expiresAt };
+    return { key, version, bytes, expiresAt: entry.expiresAt };
+  }
+
+  /** A write of an instance that is alone: nobody else has to know, but a factory that runs here. */
+  private async keep(key: string, version: string, entry: CacheEntry | undefined): Promise<'local'> {
+    const { state } = this;
+    await state.local.put(key, version, this.snapshot(key, entry));
+    state.outbox.see(key, version, state.clock.machineTime());
+    return 'local';
+  }
+
+  /** A storage that writes later must not see what the caller does to the value meanwhile. */
+  private snapshot(
+    key: string,
+    entry: CacheEntry | undefined,
+    bytes?: Uint8Array,
+  ): () => CacheEntry | undefined {
+    const { local, codec } = this.state;
+    if (entry === undefined || local.writesAtOnce) return () => entry;
+    const copy = bytes ?? codec.encode(key, entry);
+    return () => codec.decode(key, copy);
   }
 
   /** Undefined: accepted here, and sent when Redis takes it. */
   private async send(
     mutation: Mutation,
+    entry: CacheEntry | undefined,
     live: boolean,
   ): Promise<Extract<ApplyOutcome, { kind: 'applied' | 'superseded' | 'ahead' }> | undefined> {
     const { state, session } = this;
     const { key, version, bytes } = mutation;
     const { outbox, clock } = state;
     if (state.settleOverflow(outbox.add(mutation, clock.machineTime()))) void this.tellMarks();
-    const stored = state.storeLocally(key, version, () => bytes && state.codec.decode(key, bytes));
+    const stored = state.storeLocally(key, version, this.snapshot(key, entry, bytes));
     if (session.online) {
       outbox.hold(mutation, true);
       const outcome = await this.attempt(mutation, live);
@@ -368,7 +477,7 @@ export class Replica {
       if (outcome?.kind === 'refused') this.state.counts.refused += 1;
       return outcome;
     } catch (error) {
-      if (!(error instanceof StorageUnavailableError)) throw error;
+      this.state.noteUnavailable(error);
       return undefined;
     }
   }

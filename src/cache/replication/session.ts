@@ -18,24 +18,21 @@ export interface SessionOptions {
   /** 0 to 1. */
   readonly random: () => number;
   readonly maxLifeMs: number;
+  /** How long it is remembered that something was deleted. */
+  readonly tombstoneLifeMs: number;
   readonly heartbeatMs: number;
   readonly ackWindowMs: number;
   readonly drainTimeoutMs: number;
   readonly drainBatchBytes: number;
   readonly drainBatchEntries: number;
-  readonly onEvent: (event: ReplicaEvent) => void;
 }
-
-/** One for each change of state. */
-export type ReplicaEvent =
-  | { readonly type: 'merge_begun'; readonly pending: number; readonly dataLost: boolean }
-  | { readonly type: 'merge_done'; readonly merged: number; readonly superseded: number; readonly ms: number }
-  | { readonly type: 'data_lost' }
-  | { readonly type: 'offer_done'; readonly offered: number }
-  | { readonly type: 'clock_corrected'; readonly byMs: number };
 
 /** Refused so often while others were taken, a value is given up. */
 const REFUSALS_UNTIL_PARKED = 3;
+/** From the beginning of one sweep through all values to that of the next; and the longest rest between its steps. */
+const RECLAIM_INTERVAL_MS = 60_000;
+const RECLAIM_REST_MS = 20;
+const PROGRESS_EVERY_MS = 5000;
 /** Corrections below this are the measurement's own. */
 const CORRECTION_NOTED_MS = 100;
 
@@ -48,13 +45,19 @@ export class Session {
   private wanted = false;
   private number = 0;
   private marksState: MarksState | undefined;
+  /** Redis does not have all that is marked here, though it answers: it was read-only, or there was too much to keep. */
+  private marksUntold = false;
   private acquaintance: Acquaintance | undefined;
   private dataLost = false;
-  private coldUntilMs = 0;
+  private cold = false;
   private beginning = false;
+  private introduction: Promise<void> = Promise.resolve();
   private heartbeat: unknown;
   private draining: Promise<void> | undefined;
   private offering: Promise<void> | undefined;
+  private reclaiming: Promise<void> | undefined;
+  private reclaimWanted = false;
+  private reclaimNotBeforeMs = 0;
   private exchanging: Promise<unknown> = Promise.resolve();
   private waitingExchange: Promise<MarksExchange> | undefined;
   private closed = false;
@@ -66,7 +69,7 @@ export class Session {
 
   /** While what Redis has lost is not all back, what is missing there says nothing. */
   get restoring(): boolean {
-    return this.dataLost || this.state.clock.time() < this.coldUntilMs;
+    return this.dataLost || this.cold;
   }
 
   resume(acquaintance: Acquaintance | undefined): void {
@@ -78,7 +81,11 @@ export class Session {
     if (this.wanted || this.closed) return;
     this.wanted = true;
     this.number += 1;
-    void this.begin(this.number);
+    this.introduction = this.begin(this.number);
+  }
+
+  settled(): Promise<void> {
+    return this.introduction;
   }
 
   disconnected(): void {
@@ -87,10 +94,11 @@ export class Session {
     this.number += 1;
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.closed = true;
     this.disconnected();
     this.options.timers.clear(this.heartbeat);
+    await this.saveState();
   }
 
   /** Resolves when there is nothing left to send, or nowhere to send it. */
@@ -112,11 +120,11 @@ export class Session {
       try {
         await this.exchangeMarks();
       } catch (error) {
-        if (!(error instanceof StorageUnavailableError)) throw error;
+        this.state.noteUnavailable(error);
         return false;
       }
     }
-    return number === this.number && this.online && !(this.state.clock.time() < this.coldUntilMs);
+    return number === this.number && this.online && !this.cold;
   }
 
   get current(): number {
@@ -143,6 +151,17 @@ export class Session {
       .finally(() => {
         this.draining = undefined;
       });
+  }
+
+  /** Frees the memory of what was marked here, in the background, at a heartbeat. */
+  reclaim(): void {
+    this.reclaimWanted = true;
+  }
+
+  /** Redis went away, or was not able to: the connection tells of it, and the next heartbeat tries again. */
+  fault(error: unknown): void {
+    if (error instanceof StorageUnavailableError) this.state.noteUnavailable(error);
+    else this.state.swallow(error);
   }
 
   /** A stamp of ours was too far ahead for Redis: the clock goes by its answer from now on. */
@@ -183,10 +202,10 @@ export class Session {
     await this.reopen(otherProcess || this.dataLost);
     if (number !== this.number) return;
     this.online = true;
-    this.saveState();
+    void this.saveState();
     const pending = state.outbox.pendingCount;
     if (pending > 0 || this.dataLost) {
-      options.onEvent({ type: 'merge_begun', pending, dataLost: this.dataLost });
+      state.onEvent({ type: 'merge_begun', pending, dataLost: this.dataLost });
     }
     this.drain();
     this.offer();
@@ -216,22 +235,41 @@ export class Session {
     // Its birth stands in its name: whoever has no memory of it knows how young it is.
     const nowMs = Math.floor(state.clock.time());
     const fresh = `${nowMs.toString(16)}-${options.random().toString(16).slice(2)}`;
-    const answer = await options.remote.exchangeMarks(state.marks.record(), fresh);
+    const ours = state.marks.record();
+    this.marksUntold = true;
+    const answer = await options.remote.exchangeMarks(ours, fresh);
+    const limit = answer.redisMs + CLOCK_AHEAD_MS;
+    const notTaken = [...ours.values()].some((version) => versionMs(version) > limit);
+    if (notTaken) this.realign(answer.redisMs);
     for (const version of answer.marks.values()) state.clock.observe(version);
     if (state.marks.merge(answer.marks)) state.saveMarks();
+    this.marksUntold = state.marks.exceeds(answer.marks);
     this.marksState = { incarnation: answer.incarnation, revision: answer.revision };
-    if (former === undefined) this.coldUntilMs = coldUntil(answer.incarnation, options.heartbeatMs);
+    if (former === undefined) this.beCold(nowMs - Number.parseInt(answer.incarnation, 16));
     else if (former !== answer.incarnation) this.noteLoss();
-    return answer;
+    return notTaken ? this.exchange() : answer;
+  }
+
+  /**
+   * A cold joiner believes nothing for a heartbeat, in which those who remember more restore it. In a Redis that was
+   * empty there was nothing to remember.
+   */
+  private beCold(ageMs: number): void {
+    const forMs = 2 * this.options.heartbeatMs - Math.max(0, ageMs);
+    if (!(forMs > 0)) return;
+    this.cold = true;
+    this.options.timers.set(forMs, () => {
+      this.cold = false;
+    });
   }
 
   private noteLoss(): void {
-    if (!this.dataLost) this.options.onEvent({ type: 'data_lost' });
+    if (!this.dataLost) this.state.onEvent({ type: 'data_lost' });
     this.dataLost = true;
     const { marksState, acquaintance } = this;
     if (marksState !== undefined && acquaintance !== undefined) {
       this.acquaintance = { ...acquaintance, incarnation: marksState.incarnation };
-      this.saveState();
+      void this.saveState();
     }
     if (!this.online) return;
     void this.reopen(true).then(
@@ -269,23 +307,30 @@ export class Session {
     const { redisMs, marks } = await options.remote.beat();
     if (number !== this.number) return;
     this.noteCorrection(state.clock.align(redisMs, sentMs));
-    if (!this.hasMarks(marks)) await this.exchangeMarks();
+    if (this.marksUntold || !this.hasMarks(marks)) await this.exchangeMarks();
     this.drain();
     this.offer();
+    this.sweep();
   }
 
   private forget(): void {
     const { outbox, marks, clock } = this.state;
-    const oldestMs = Math.max(0, Math.floor(clock.time() - this.options.maxLifeMs - CLOCK_AHEAD_MS));
-    const oldest = oldestMs.toString(16).padStart(12, '0');
-    this.state.save(outbox.expire(clock.machineTime() - this.options.ackWindowMs, oldest));
-    marks.expire(oldest);
+    const { ackWindowMs, tombstoneLifeMs, maxLifeMs } = this.options;
+    this.state.save(outbox.expire(clock.machineTime() - ackWindowMs, this.versionBefore(tombstoneLifeMs)));
+    marks.expire(this.versionBefore(maxLifeMs + CLOCK_AHEAD_MS));
+  }
+
+  /** Below every version of the last `ms`. */
+  private versionBefore(ms: number): string {
+    const atMs = Math.max(0, Math.floor(this.state.clock.time() - ms));
+    return atMs.toString(16).padStart(12, '0');
   }
 
   private async drainAll(number: number): Promise<void> {
     const { state, options } = this;
     const begunMs = state.clock.machineTime();
     const before = { ...state.counts };
+    let toldMs = begunMs;
     let [maxBytes, maxEntries] = [options.drainBatchBytes, options.drainBatchEntries];
     while (number === this.number && this.online) {
       const batch = state.outbox.batch(maxBytes, maxEntries).map((mutation) => this.asSent(mutation));
@@ -298,12 +343,18 @@ export class Session {
         if (batch.length === 1) break;
         [maxBytes, maxEntries] = [maxBytes / 2, Math.ceil(batch.length / 2)];
       }
+      const nowMs = state.clock.machineTime();
+      if (nowMs - toldMs < PROGRESS_EVERY_MS) continue;
+      toldMs = nowMs;
+      const merged = state.counts.merged - before.merged;
+      state.onEvent({ type: 'merge_progress', merged, pending: state.outbox.pendingCount });
     }
-    const { merged, superseded } = state.counts;
-    const ms = state.clock.machineTime() - begunMs;
     if (state.outbox.pendingCount > 0) return;
-    const done = { merged: merged - before.merged, superseded: superseded - before.superseded };
-    options.onEvent({ type: 'merge_done', ...done, ms });
+    state.overflowing = false;
+    const merged = state.counts.merged - before.merged;
+    const superseded = state.counts.superseded - before.superseded;
+    const ms = Math.round(state.clock.machineTime() - begunMs);
+    if (merged + superseded > 0) state.onEvent({ type: 'merge_done', merged, superseded, ms });
   }
 
   /** A value that has expired goes as the tombstone of its version: it still replaces what is older. */
@@ -334,7 +385,7 @@ export class Session {
           break;
         case 'refused':
           state.counts.refused += 1;
-          if (taken > 0) this.park(mutation);
+          if (taken > 0 || outcome.ofAll === false) this.park(mutation, outcome.reason);
           break;
         case undefined:
       }
@@ -343,10 +394,11 @@ export class Session {
     return taken > 0;
   }
 
-  private park(mutation: Mutation): void {
-    const { outbox, counts } = this.state;
+  private park(mutation: Mutation, reason: string): void {
+    const { outbox, counts, onEvent } = this.state;
     if (outbox.refused(mutation) < REFUSALS_UNTIL_PARKED || mutation.bytes === undefined) return;
     counts.parked += 1;
+    onEvent({ type: 'parked', bytes: mutation.bytes.length, reason });
     outbox.shrink(mutation);
   }
 
@@ -382,7 +434,7 @@ export class Session {
     offered += await this.offerBatch(batch);
     if (number !== this.number) return;
     this.dataLost = false;
-    options.onEvent({ type: 'offer_done', offered });
+    state.onEvent({ type: 'offer_done', offered });
   }
 
   private async offerBatch(batch: readonly Mutation[]): Promise<number> {
@@ -396,6 +448,41 @@ export class Session {
     const applied = outcomes.filter(({ kind }) => kind === 'applied').length;
     state.counts.offered += applied;
     return applied;
+  }
+
+  private sweep(): void {
+    const nowMs = this.state.clock.machineTime();
+    if (!this.reclaimWanted || this.reclaiming !== undefined || nowMs < this.reclaimNotBeforeMs) return;
+    this.reclaimWanted = false;
+    this.reclaimNotBeforeMs = nowMs + RECLAIM_INTERVAL_MS;
+    this.reclaiming = this.reclaimAll(this.number)
+      .catch((error: unknown) => {
+        this.reclaimWanted = true;
+        this.fault(error);
+      })
+      .finally(() => {
+        this.reclaiming = undefined;
+      });
+  }
+
+  /** What is dead by its tags shows in its body only, so every value that is older than a mark is fetched once. */
+  private async reclaimAll(number: number): Promise<void> {
+    const { state, options } = this;
+    const { marks, codec, counts } = state;
+    const newest = marks.newestOfTags;
+    const isDead = (key: string, bytes: Uint8Array): boolean => {
+      const entry = codec.decode(key, bytes);
+      return entry !== undefined && marks.hides(entry);
+    };
+    const pause = async (): Promise<void> => {
+      await this.pause(options.random() * RECLAIM_REST_MS);
+      if (number !== this.number) throw new StorageUnavailableError('redis', 'the connection was lost');
+    };
+    counts.reclaimed += await options.remote.reclaim({
+      clear: marks.clear,
+      ...(newest === '' ? {} : { tagged: { newest, isDead } }),
+      pause,
+    });
   }
 
   private pause(ms: number): Promise<void> {
@@ -419,7 +506,8 @@ export class Session {
         .map(([name, version]) => ({ version, change: (next: string) => marks.restamp(name, next) })),
     ].sort((a, b) => (a.version < b.version ? -1 : 1));
     clock.rewind();
-    for (const { mutation } of outbox.all()) if (!isWrong(mutation.version)) clock.observe(mutation.version);
+    const known = [...[...outbox.all()].map(({ mutation }) => mutation.version), ...marks.record().values()];
+    for (const version of known) if (!isWrong(version)) clock.observe(version);
     for (const { version, change } of changes) {
       change(clock.stampAt(Math.floor(Math.min(versionMs(version) + byMs, clock.time()))));
     }
@@ -443,24 +531,13 @@ export class Session {
   private noteCorrection(byMs: number): void {
     if (Math.abs(byMs) < CORRECTION_NOTED_MS) return;
     this.state.counts.clockCorrections += 1;
-    this.options.onEvent({ type: 'clock_corrected', byMs });
+    this.state.onEvent({ type: 'clock_corrected', byMs });
   }
 
-  private saveState(): void {
+  private saveState(): Promise<void> {
     const { persistence, clock } = this.state;
-    persistence
+    return persistence
       .saveState(this.acquaintance, clock.last())
       .catch((error: unknown) => this.state.swallow(error));
   }
-
-  /** Redis went away, or was not able to: the connection tells of it, and the next heartbeat tries again. */
-  private fault(error: unknown): void {
-    if (!(error instanceof StorageUnavailableError)) this.state.swallow(error);
-  }
-}
-
-/** A cold joiner believes nothing for a heartbeat, in which those who remember more restore it. */
-function coldUntil(incarnation: string, heartbeatMs: number): number {
-  const bornMs = Number.parseInt(incarnation, 16);
-  return Number.isFinite(bornMs) ? bornMs + 2 * heartbeatMs : 0;
 }

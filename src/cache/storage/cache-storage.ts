@@ -1,10 +1,14 @@
+import type { ReplicaStats } from '../replication/replica.js';
 import type { CacheEntry } from './cache-entry.js';
 
 /** Where a value was found; the detail of a hit. */
 export type CacheTier = 'memory' | 'disk' | 'redis';
 
-/** Where a write landed. `local` only: no other instance will see it. */
-export type WriteOutcome = 'redis' | 'local';
+/**
+ * Where a write landed: in `redis`; in the `outbox`, accepted, to be merged when Redis is back; or `local` only, where
+ * there is no Redis and no other instance will see it. `superseded`: nowhere, because something newer is known.
+ */
+export type WriteOutcome = 'redis' | 'outbox' | 'local' | 'superseded';
 
 export interface StoredEntry<T = unknown> {
   readonly entry: CacheEntry<T>;
@@ -21,8 +25,10 @@ export interface StorageStats {
   readonly evictions: number;
   /** Stored bytes that could not be read back (damaged, foreign, wrong key); each was served as a miss. */
   readonly corrupt: number;
-  /** Calls that a storage could not serve and another one did. */
+  /** Calls that one part could not serve and another one did. */
   readonly faults?: number;
+  /** Of a storage that stamps what it stores. */
+  readonly replication?: ReplicaStats;
   /** The storages that this one is made of. */
   readonly parts?: readonly StorageStats[];
 }
@@ -45,7 +51,7 @@ export interface CacheStorage {
   /** True if a live entry was removed. */
   delete(key: string): Promise<boolean>;
   /** Removes every entry of this namespace, and nothing else. */
-  clear(): Promise<void>;
+  clear(): Promise<WriteOutcome>;
   /** Live keys, in no order, each once; O(n) and no snapshot: concurrent writes may or may not be seen. */
   keys(prefix?: string): AsyncIterable<string>;
   /** Number of live keys of this namespace; O(n). */

@@ -119,8 +119,9 @@ export class DiskCacheStorage implements CacheStorage {
     return this.log.remove(physicalKeyOf(this.space, key));
   }
 
-  async clear(): Promise<void> {
+  async clear(): Promise<WriteOutcome> {
     await this.log.clear(this.space);
+    return 'local';
   }
 
   keys(prefix = ''): AsyncIterable<string> {

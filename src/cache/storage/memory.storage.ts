@@ -76,6 +76,13 @@ export class MemoryCacheStorage implements CacheStorage {
     return slot.stored ?? this.copyOf(slot);
   }
 
+  /** The version of a live entry; no use of it, so it does not change what gives way first. */
+  versionOf(key: string): string | undefined {
+    this.checkOpen();
+    const slot = this.space.get(key);
+    return slot === undefined || slot.expiresAt <= this.shared.now() ? undefined : slot.rest.version;
+  }
+
   async get(key: string): Promise<StoredEntry | undefined> {
     return this.peek(key);
   }
@@ -111,9 +118,10 @@ export class MemoryCacheStorage implements CacheStorage {
     return slot.expiresAt > this.shared.now();
   }
 
-  async clear(): Promise<void> {
+  async clear(): Promise<WriteOutcome> {
     this.checkOpen();
     for (const slot of this.space.values()) this.shared.order.delete(slot);
+    return 'local';
   }
 
   async *keys(prefix = ''): AsyncIterable<string> {

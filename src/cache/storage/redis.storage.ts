@@ -1,46 +1,44 @@
+import { StorageClosedError, StorageUnavailableError } from '../cache.errors.js';
 import type { RedisConnection } from '../redis/connection.js';
-import { Keyspace } from '../redis/keyspace.js';
+import { RedisRemote } from '../redis/redis-remote.js';
+import { servedOf } from '../replication/live-keys.js';
+import { Marks } from '../replication/marks.js';
+import type { ApplyOutcome, Mutation } from '../replication/mutation.js';
+import { tombstoneOf } from '../replication/outbox.js';
+import type { MarksState } from '../replication/remote.js';
+import { MAX_TAG_MARKS, WEEK_MS } from '../replication/replica.js';
 import type { CacheEntry } from './cache-entry.js';
 import type { CacheStorage, StorageStats, StoredEntry, WriteOutcome } from './cache-storage.js';
+import { NamespaceCodec } from './entry-codec.js';
 import type { EnvelopeCodec } from './envelope.js';
-
-const SCAN_COUNT = 500;
 
 export interface RedisStorageOptions {
   readonly connection: RedisConnection;
   readonly codec: EnvelopeCodec;
   readonly namespace?: string;
+  /** The same for all who share the Redis. Default a week. */
+  readonly maxLifeMs?: number;
   readonly now?: () => number;
 }
 
 /**
- * Entries as one Redis string each (see `envelope.ts`), expired by Redis at their absolute time (`PXAT`, so that a
- * command which waited in a stopped server does not lengthen a life). Only keys of its own namespace are ever
- * touched, by `SCAN` and `UNLINK`. Every call throws StorageUnavailableError while Redis is away.
+ * Redis alone, without a copy here: every call throws StorageUnavailableError while it is away. It shares its entries
+ * with replicated storages: the newest version wins, and a delete or clear is of what is there at that moment. Expiries
+ * are absolute (`PXAT`), so that a command which waited in a stopped server does not lengthen a life. Only keys of its
+ * own namespace are ever touched, by `SCAN`, `UNLINK` and scripts.
  */
 export class RedisCacheStorage implements CacheStorage {
-  private readonly connection: RedisConnection;
-  private readonly codec: EnvelopeCodec;
-  private readonly namespaceName: string;
+  private readonly remote: RedisRemote;
+  private readonly codec: NamespaceCodec;
   private readonly now: () => number;
-  private readonly keyspace: Keyspace;
-  private readonly counters: { corrupt: number };
+  private readonly marks = new Marks(MAX_TAG_MARKS);
+  private marksState: MarksState | undefined;
 
-  constructor(
-    private readonly options: RedisStorageOptions,
-    counters = { corrupt: 0 },
-  ) {
-    const { connection, codec, namespace = 'default', now = Date.now } = options;
-    this.connection = connection;
-    this.codec = codec;
-    this.namespaceName = namespace;
+  constructor(private readonly options: RedisStorageOptions) {
+    const { connection, codec, namespace = 'default', maxLifeMs = WEEK_MS, now = Date.now } = options;
+    this.remote = new RedisRemote({ connection, namespace, maxLifeMs });
+    this.codec = new NamespaceCodec(codec, namespace);
     this.now = now;
-    this.keyspace = new Keyspace(connection.settings.keyPrefix, namespace);
-    this.counters = counters;
-  }
-
-  get available(): boolean {
-    return this.connection.available;
   }
 
   peek(): undefined {
@@ -48,48 +46,44 @@ export class RedisCacheStorage implements CacheStorage {
   }
 
   async get(key: string): Promise<StoredEntry | undefined> {
-    const bytes = await this.connection.run((client) => client.getBuffer(this.keyspace.physical(key)));
-    return this.decode(key, bytes);
+    return (await this.getMany([key]))[0];
   }
 
   async getMany(keys: readonly string[]): Promise<(StoredEntry | undefined)[]> {
+    if (this.options.connection.state === 'closed') throw new StorageClosedError('redis');
     if (keys.length === 0) return [];
-    const physical = keys.map((key) => this.keyspace.physical(key));
-    const replies = await this.connection.run((client) => client.mgetBuffer(physical));
-    return keys.map((key, index) => this.decode(key, replies[index] ?? null));
+    const { values, marks } = await this.remote.read(keys);
+    await this.follow(marks);
+    return keys.map((key, index) => this.stored(key, values[index]?.bytes));
   }
 
   async set(key: string, entry: CacheEntry): Promise<WriteOutcome> {
-    const bytes = this.codec.encode(entry, { namespace: this.namespaceName, key });
-    const physical = this.keyspace.physical(key);
-    await this.connection.run<unknown>((client) =>
-      entry.expiresAt <= this.now()
-        ? client.unlink(physical)
-        : client.set(physical, bytes, 'PXAT', Math.ceil(entry.expiresAt)),
-    );
-    return 'redis';
+    const bytes = this.codec.encode(key, entry);
+    const { version, expiresAt } = entry;
+    const [outcome] = await this.apply([{ key, version, bytes, expiresAt }]);
+    return outcome?.kind === 'applied' ? 'redis' : 'superseded';
   }
 
   async delete(key: string): Promise<boolean> {
-    const removed = await this.connection.run((client) => client.unlink(this.keyspace.physical(key)));
-    return removed > 0;
+    const { values } = await this.remote.read([key]);
+    const version = values[0]?.version;
+    if (version === undefined) return false;
+    const [outcome] = await this.apply([tombstoneOf({ key, version })]);
+    return outcome?.kind === 'applied' && outcome.existed;
   }
 
-  async clear(): Promise<void> {
-    for await (const page of this.scan('')) {
-      if (page.length > 0) await this.connection.run((client) => client.unlink(page));
+  async clear(): Promise<WriteOutcome> {
+    for await (const page of this.remote.keys('')) {
+      if (page.length > 0) await this.apply(page.map(tombstoneOf));
     }
+    return 'redis';
   }
 
   async *keys(prefix = ''): AsyncIterable<string> {
-    // SCAN may return a key more than once (redis.io/docs/latest/commands/scan, "Scan guarantees").
-    const seen = new Set<string>();
-    for await (const page of this.scan(prefix)) {
-      for (const physical of page) {
-        if (seen.has(physical)) continue;
-        seen.add(physical);
-        yield this.keyspace.logical(physical);
-      }
+    await this.follow((await this.remote.read([])).marks);
+    const { marks, codec, now } = this;
+    for await (const page of this.remote.keys(prefix)) {
+      yield* await servedOf(this.remote, page, { marks, codec, nowMs: now(), known: () => '' });
     }
   }
 
@@ -100,34 +94,38 @@ export class RedisCacheStorage implements CacheStorage {
   }
 
   stats(): StorageStats {
-    return { kind: 'redis', evictions: 0, corrupt: this.counters.corrupt };
+    return { kind: 'redis', evictions: 0, corrupt: this.codec.corrupt };
   }
 
   namespace(name: string): RedisCacheStorage {
-    return new RedisCacheStorage({ ...this.options, namespace: name }, this.counters);
+    return new RedisCacheStorage({ ...this.options, namespace: name });
   }
 
   close(): Promise<void> {
-    return this.connection.close();
+    return this.options.connection.close();
   }
 
-  private async *scan(prefix: string): AsyncIterable<string[]> {
-    const pattern = this.keyspace.pattern(prefix);
-    let cursor = '0';
-    do {
-      const [next, page] = await this.connection.run((client) =>
-        client.scan(cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT),
-      );
-      cursor = next;
-      yield page;
-    } while (cursor !== '0');
+  /** What others have cleared or invalidated. */
+  private async follow(state: MarksState | undefined): Promise<void> {
+    const { incarnation, revision } = this.marksState ?? {};
+    if (state === undefined || (state.incarnation === incarnation && state.revision === revision)) return;
+    const answer = await this.remote.exchangeMarks(new Map(), state.incarnation);
+    this.marks.merge(answer.marks);
+    this.marksState = answer;
   }
 
-  private decode(key: string, bytes: Buffer | null): StoredEntry | undefined {
-    if (bytes === null) return undefined;
-    const decoded = this.codec.decode(bytes, { namespace: this.namespaceName, key });
-    if (decoded.kind === 'corrupt') this.counters.corrupt += 1;
-    if (decoded.kind !== 'entry' || decoded.entry.expiresAt <= this.now()) return undefined;
-    return { entry: decoded.entry, tier: 'redis' };
+  /** @throws StorageUnavailableError also where Redis answered with an error */
+  private async apply(mutations: readonly Mutation[]): Promise<ApplyOutcome[]> {
+    const outcomes = await this.remote.apply(mutations, { live: false });
+    for (const outcome of outcomes) {
+      if (outcome.kind === 'refused') throw new StorageUnavailableError('redis', outcome.reason);
+    }
+    return outcomes;
+  }
+
+  private stored(key: string, bytes: Uint8Array | undefined): StoredEntry | undefined {
+    const entry = bytes && this.codec.decode(key, bytes);
+    if (entry === undefined || entry.expiresAt <= this.now() || this.marks.hides(entry)) return undefined;
+    return { entry, tier: 'redis' };
   }
 }

@@ -1,123 +1,271 @@
-import { StorageUnavailableError } from '../cache.errors.js';
+import { randomBytes } from 'node:crypto';
+import { StorageClosedError } from '../cache.errors.js';
+import { HybridLogicalClock } from '../replication/clock.js';
+import type { Journal } from '../replication/journal.js';
+import type { Remote } from '../replication/remote.js';
+import type { EntryDraft, Found, ReplicaStats, Written } from '../replication/replica.js';
+import { Replica, WEEK_MS } from '../replication/replica.js';
+import type { ReplicaEvent } from '../replication/replica-state.js';
 import type { CacheEntry } from './cache-entry.js';
 import type { CacheStorage, StorageStats, StoredEntry, WriteOutcome } from './cache-storage.js';
+import { NamespaceCodec } from './entry-codec.js';
+import { EnvelopeCodec } from './envelope.js';
 
-/** The shared half: a storage that knows whether it can be reached. */
-export interface SharedStorage extends CacheStorage {
-  readonly available: boolean;
-  namespace(name: string): SharedStorage;
+/** A storage of this instance. `journal` makes what Redis has not acknowledged survive the process. */
+export interface LocalStorage extends CacheStorage {
+  versionOf?(key: string): string | undefined;
+  journal?(): Journal;
+  namespace(name: string): LocalStorage;
 }
 
+/** Redis, as far as a replicated storage is concerned with it. */
+export interface SharedSide {
+  readonly available: boolean;
+  /** One port for each namespace. */
+  namespace(name: string): Remote;
+  close(): Promise<void>;
+}
+
+export interface ReplicatedStorageOptions {
+  /** Its `now` should be the clock's `time`. */
+  readonly local: LocalStorage;
+  readonly clock: HybridLogicalClock;
+  readonly codec: EnvelopeCodec;
+  /** Default none: this instance is alone. */
+  readonly shared?: SharedSide | undefined;
+  /** No entry lives longer. Default a week. */
+  readonly maxLifeMs?: number;
+  /** Of each namespace. Default 64 MiB. */
+  readonly outboxMaxBytes?: number;
+  /** Default 1000. */
+  readonly heartbeatMs?: number;
+  /** How long `close` may take to send what waits. Default 1000. */
+  readonly flushMs?: number;
+  readonly onEvent?: (event: ReplicaEvent & { readonly namespace: string }) => void;
+}
+
+const DEFAULT_NAMESPACE = 'default';
+
 /**
- * A local and a shared storage as one. While Redis answers it decides what is there, because only it has seen the
- * writes and deletes of every instance; what passes by is kept locally. When it does not answer, the local storage
- * serves, and a write says that it landed there only. A fault of Redis never reaches the caller.
+ * A storage of this instance and, if there is one, Redis, as one (`../replication/replica.ts`). It stamps what it is
+ * given: writes, deletes, clears and invalidated tags have versions, the newest wins on every instance, and what is
+ * written while Redis is away is merged when it is back. A fault of Redis never reaches the caller.
  */
 export class ReplicatedCacheStorage implements CacheStorage {
+  private readonly replica: Replica;
+  private readonly codec: NamespaceCodec;
+  private readonly localTier: StoredEntry['tier'];
+  private opening: Promise<void> | undefined;
+
   constructor(
-    private readonly local: CacheStorage,
-    private readonly shared: SharedStorage,
-    private readonly counters = { faults: 0 },
-  ) {}
+    private readonly options: ReplicatedStorageOptions,
+    private readonly family: Family = { members: new Map(), closed: false },
+    namespaceName = DEFAULT_NAMESPACE,
+  ) {
+    const { local, clock, shared, onEvent = () => {} } = options;
+    this.codec = new NamespaceCodec(options.codec, namespaceName);
+    const { kind } = local.stats();
+    this.localTier = kind === 'replicated' ? 'memory' : kind;
+    this.replica = new Replica({
+      ...options,
+      clock,
+      local,
+      remote: shared?.namespace(namespaceName),
+      journal: local.journal?.(),
+      codec: this.codec,
+      timers: {
+        set: (ms, run) => setTimeout(run, ms).unref(),
+        clear: (timer) => clearTimeout(timer as NodeJS.Timeout),
+      },
+      random: Math.random,
+      onEvent: (event) => onEvent({ ...event, namespace: namespaceName }),
+    });
+    family.members.set(namespaceName, this);
+    this.opening = this.open();
+    // Whoever uses it first learns of it.
+    this.opening.catch(() => {});
+  }
+
+  /** Any storage as the only one of an instance that is alone. */
+  static over(local: CacheStorage, now: () => number = Date.now): ReplicatedCacheStorage {
+    if (local instanceof ReplicatedCacheStorage) return local;
+    const clock = new HybridLogicalClock(randomBytes(8).toString('hex'), now);
+    return new ReplicatedCacheStorage({ local, clock, codec: new EnvelopeCodec() });
+  }
+
+  get maxLifeMs(): number {
+    return this.options.maxLifeMs ?? WEEK_MS;
+  }
+
+  /** Epoch milliseconds, as every instance sees them: by Redis where it was asked. */
+  time(): number {
+    return this.options.clock.time();
+  }
+
+  /** A version for an entry that is stored by `set`. */
+  stamp(): string {
+    return this.options.clock.tick();
+  }
+
+  /** Resolves when what an earlier process left behind has been taken up; rejects if that can't be read. */
+  async opened(): Promise<void> {
+    this.checkOpen();
+    await this.opening;
+  }
+
+  /** Resolves when what Redis and this instance have to tell each other at first has been said, or after `maxMs`. */
+  settled(maxMs: number): Promise<void> {
+    return within(maxMs, this.replica.settled());
+  }
+
+  /** Redis answers; see `RedisConnection`. */
+  connected(): void {
+    for (const member of this.family.members.values()) member.connect();
+  }
+
+  disconnected(): void {
+    for (const { replica } of this.family.members.values()) replica.disconnected();
+  }
 
   peek(key: string): StoredEntry | undefined {
-    return this.shared.available ? undefined : this.local.peek(key);
+    this.checkOpen();
+    const entry = this.opening === undefined ? this.replica.peek(key) : undefined;
+    return entry && { entry, tier: this.localTier };
   }
 
   async get(key: string): Promise<StoredEntry | undefined> {
-    const shared = await this.attempt(() => this.shared.get(key));
-    if (shared.kind === 'fault') return this.local.get(key);
-    return this.adopt(key, shared.value);
+    return (await this.getMany([key]))[0];
   }
 
   async getMany(keys: readonly string[]): Promise<(StoredEntry | undefined)[]> {
-    const shared = await this.attempt(() => this.shared.getMany(keys));
-    if (shared.kind === 'fault') return this.local.getMany(keys);
-    return Promise.all(keys.map((key, index) => this.adopt(key, shared.value[index])));
+    if (this.mustWait) await this.opened();
+    if (keys.length === 0) return [];
+    return (await this.replica.read(keys)).map((found) => this.stored(found));
   }
 
+  /** Stores the entry as it is stamped, unless something newer is known. `write` stamps. */
   async set(key: string, entry: CacheEntry): Promise<WriteOutcome> {
-    const [shared] = await Promise.all([
-      this.attempt(() => this.shared.set(key, entry)),
-      this.local.set(key, entry),
-    ]);
-    return shared.kind === 'answer' ? shared.value : 'local';
+    if (this.mustWait) await this.opened();
+    return this.replica.replay(key, entry);
+  }
+
+  /** @throws ValueNotSerializableError, EntryTooLargeError */
+  async write(key: string, draft: EntryDraft): Promise<WriteOutcome> {
+    if (this.mustWait) await this.opened();
+    return this.replica.set(key, draft);
+  }
+
+  /** Before a factory runs: the version that its result will have. */
+  async begin(key: string): Promise<string> {
+    if (this.mustWait) await this.opened();
+    return this.replica.begin(key);
+  }
+
+  /** A factory's result; it gives way to whatever came since `begin`. */
+  async complete(key: string, draft: EntryDraft, version: string): Promise<WriteOutcome> {
+    if (this.mustWait) await this.opened();
+    return this.replica.complete(key, draft, version);
   }
 
   async delete(key: string): Promise<boolean> {
-    const [shared, local] = await Promise.all([
-      this.attempt(() => this.shared.delete(key)),
-      this.local.delete(key),
-    ]);
-    return shared.kind === 'answer' ? shared.value || local : local;
+    return (await this.remove(key)).existed;
   }
 
-  async clear(): Promise<void> {
-    await Promise.all([this.attempt(() => this.shared.clear()), this.local.clear()]);
+  /** `delete`, with where it landed. */
+  async remove(key: string): Promise<Written> {
+    if (this.mustWait) await this.opened();
+    return this.replica.delete(key);
+  }
+
+  /** Makes every entry that carries one of these tags a miss, on all instances. O(1), however many there are. */
+  async invalidateTags(tags: readonly string[]): Promise<WriteOutcome> {
+    if (this.mustWait) await this.opened();
+    return this.replica.invalidateTags(tags);
+  }
+
+  async clear(): Promise<WriteOutcome> {
+    if (this.mustWait) await this.opened();
+    return this.replica.clear();
   }
 
   async *keys(prefix = ''): AsyncIterable<string> {
-    const seen = new Set<string>();
-    const shared = this.shared.keys(prefix)[Symbol.asyncIterator]();
-    for (;;) {
-      const step = await this.attempt(() => shared.next());
-      if (step.kind === 'fault') break;
-      if (step.value.done === true) return;
-      seen.add(step.value.value);
-      yield step.value.value;
-    }
-    for await (const key of this.local.keys(prefix)) {
-      if (!seen.has(key)) yield key;
-    }
+    await this.opened();
+    yield* this.replica.keys(prefix);
   }
 
   async size(): Promise<number> {
-    const shared = await this.attempt(() => this.shared.size());
-    return shared.kind === 'answer' ? shared.value : this.local.size();
+    let count = 0;
+    for await (const _ of this.keys()) count += 1;
+    return count;
   }
 
   stats(): StorageStats {
-    const parts = [this.local.stats(), this.shared.stats()];
-    const sum = (count: (part: StorageStats) => number): number =>
-      parts.reduce((total, part) => total + count(part), 0);
-    return {
-      kind: 'replicated',
-      evictions: sum((part) => part.evictions),
-      corrupt: sum((part) => part.corrupt),
-      faults: this.counters.faults,
-      parts,
-    };
+    const own = this.options.local.stats();
+    const replication: ReplicaStats = this.replica.stats();
+    const corrupt = own.corrupt + this.codec.corrupt;
+    if (this.options.shared === undefined) return { ...own, corrupt, replication };
+    const faults = replication.remoteFaults + replication.localFaults;
+    return { kind: 'replicated', evictions: own.evictions, corrupt, faults, parts: [own], replication };
   }
 
   namespace(name: string): ReplicatedCacheStorage {
-    return new ReplicatedCacheStorage(this.local.namespace(name), this.shared.namespace(name), this.counters);
+    const member = this.family.members.get(name);
+    if (member !== undefined) return member;
+    const local = this.options.local.namespace(name);
+    return new ReplicatedCacheStorage({ ...this.options, local }, this.family, name);
   }
 
+  /** Sends what waits, within `flushMs`; what remains is in the journal, if there is one. */
   async close(): Promise<void> {
-    await Promise.all([this.local.close(), this.shared.close()]);
+    if (this.family.closed) return;
+    this.family.closed = true;
+    const { local, shared, flushMs = 1000 } = this.options;
+    await Promise.all([...this.family.members.values()].map((member) => member.end(flushMs)));
+    await shared?.close();
+    await local.close();
   }
 
-  /** Keeps the local copy in step with what the shared storage says, and shares the local copy's object. */
-  private async adopt(key: string, found: StoredEntry | undefined): Promise<StoredEntry | undefined> {
-    const copy = this.local.peek(key);
-    if (found === undefined) {
-      if (copy !== undefined) await this.local.delete(key);
-      return undefined;
-    }
-    if (copy?.entry.version === found.entry.version) return { entry: copy.entry, tier: found.tier };
-    await this.local.set(key, found.entry);
-    return found;
+  private async open(): Promise<void> {
+    await this.replica.open();
+    this.opening = undefined;
+    if (this.options.shared?.available === true) this.connect();
   }
 
-  private async attempt<T>(call: () => Promise<T>): Promise<Attempt<T>> {
-    try {
-      return { kind: 'answer', value: await call() };
-    } catch (error) {
-      if (!(error instanceof StorageUnavailableError)) throw error;
-      this.counters.faults += 1;
-      return { kind: 'fault' };
-    }
+  private connect(): void {
+    if (this.opening === undefined && !this.family.closed) this.replica.connected();
+  }
+
+  private async end(flushMs: number): Promise<void> {
+    await this.opening?.catch(() => {});
+    await within(flushMs, this.replica.idle());
+    await this.replica.close();
+  }
+
+  private stored(found: Found | undefined): StoredEntry | undefined {
+    return found && { entry: found.entry, tier: found.from === 'redis' ? 'redis' : this.localTier };
+  }
+
+  /** Otherwise calls take effect in their order, from their first moment. */
+  private get mustWait(): boolean {
+    return this.opening !== undefined || this.family.closed;
+  }
+
+  private checkOpen(): void {
+    if (this.family.closed) throw new StorageClosedError('replicated');
   }
 }
 
-type Attempt<T> = { readonly kind: 'answer'; readonly value: T } | { readonly kind: 'fault' };
+/** The namespaces of one storage. */
+interface Family {
+  readonly members: Map<string, ReplicatedCacheStorage>;
+  closed: boolean;
+}
+
+async function within(maxMs: number, work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, maxMs);
+  });
+  await Promise.race([work, limit]);
+  clearTimeout(timer);
+}

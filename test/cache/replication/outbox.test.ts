@@ -53,6 +53,15 @@ describe('Outbox', () => {
     expect(keys(outbox.batch(1e6, 100))).toEqual(['s1', 's2']);
   });
 
+  it('holds no newer version that takes the place of a held one', () => {
+    const outbox = open();
+    outbox.add(set('a', 1), 1);
+    outbox.hold(set('a', 1), true);
+    outbox.add(set('a', 2), 2);
+    outbox.hold(set('a', 1), false);
+    expect(keys(outbox.batch(1e6, 100))).toEqual(['a']);
+  });
+
   it('gives way to what somebody else wrote later', () => {
     const outbox = open();
     outbox.add(set('a', 5), 1);

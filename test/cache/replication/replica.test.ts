@@ -6,7 +6,8 @@ import { HybridLogicalClock } from '../../../src/cache/replication/clock.js';
 import type { Journal } from '../../../src/cache/replication/journal.js';
 import type { EntryDraft } from '../../../src/cache/replication/replica.js';
 import { Replica } from '../../../src/cache/replication/replica.js';
-import type { ReplicaEvent } from '../../../src/cache/replication/session.js';
+import type { ReplicaEvent } from '../../../src/cache/replication/replica-state.js';
+import { NamespaceCodec } from '../../../src/cache/storage/entry-codec.js';
 import { EnvelopeCodec } from '../../../src/cache/storage/envelope.js';
 import { MemoryCacheStorage } from '../../../src/cache/storage/memory.storage.js';
 import { RedisServer } from '../../support/redis-server.js';
@@ -75,13 +76,7 @@ class TestNode {
         local: new MemoryCacheStorage({ maxBytes: 50e6, now: () => clock.time() }),
         remote: new RedisRemote({ connection, namespace: 'default', maxLifeMs: MAX_LIFE_MS }),
         journal,
-        codec: {
-          encode: (key, entry) => envelope.encode(entry, { namespace: 'default', key }),
-          decode: (key, bytes) => {
-            const decoded = envelope.decode(Buffer.from(bytes), { namespace: 'default', key });
-            return decoded.kind === 'entry' ? decoded.entry : undefined;
-          },
-        },
+        codec: new NamespaceCodec(envelope, 'default'),
         clock,
         timers: {
           set: (ms, run) => setTimeout(run, ms),

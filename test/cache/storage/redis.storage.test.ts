@@ -2,10 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { StorageUnavailableError } from '../../../src/cache/cache.errors.js';
 import { RedisConnection } from '../../../src/cache/redis/connection.js';
+import { RedisRemote } from '../../../src/cache/redis/redis-remote.js';
+import { WEEK_MS } from '../../../src/cache/replication/replica.js';
 import { EnvelopeCodec } from '../../../src/cache/storage/envelope.js';
-import { MemoryCacheStorage } from '../../../src/cache/storage/memory.storage.js';
 import { RedisCacheStorage } from '../../../src/cache/storage/redis.storage.js';
-import { ReplicatedCacheStorage } from '../../../src/cache/storage/replicated.storage.js';
 import { RedisServer } from '../../support/redis-server.js';
 import { describeStorageContract, entryOf } from './storage-contract.js';
 
@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-async function connect(): Promise<RedisConnection> {
+async function connect(commandTimeoutMs = 2000): Promise<RedisConnection> {
   const connection = new RedisConnection({
     mode: 'standalone',
     host: '127.0.0.1',
@@ -23,7 +23,7 @@ async function connect(): Promise<RedisConnection> {
     db: 0,
     tls: false,
     keyPrefix: 'test:',
-    commandTimeoutMs: 2000,
+    commandTimeoutMs,
     connectTimeoutMs: 2000,
   });
   await connection.settled(2000);
@@ -43,12 +43,6 @@ describeStorageContract('RedisCacheStorage, encrypted', async () => {
   return { storage: new RedisCacheStorage({ connection: await connect(), codec }), ...realTime };
 });
 
-describeStorageContract('ReplicatedCacheStorage over Redis', async () => {
-  const shared = new RedisCacheStorage({ connection: await connect(), codec: new EnvelopeCodec() });
-  const local = new MemoryCacheStorage({ maxBytes: 100 * 2 ** 20 });
-  return { storage: new ReplicatedCacheStorage(local, shared), ...realTime };
-});
-
 describe('RedisCacheStorage', () => {
   it('leaves foreign keys alone, and never uses what would not', async () => {
     const connection = await connect();
@@ -58,7 +52,10 @@ describe('RedisCacheStorage', () => {
     );
     await storage.set('key', entryOf(1, Date.now()));
     await storage.clear();
-    expect(await connection.run((client) => client.dbsize())).toBe(3);
+    const left = await connection.run((client) =>
+      client.exists('foreign', 'test:default:e:', 'test:default', 'test:default:e:{key}'),
+    );
+    expect(left).toBe(3);
     const commands = await connection.run((client) => client.info('commandstats'));
     expect(commands).not.toMatch(/cmdstat_(keys|flushdb)\b/);
     await storage.close();
@@ -87,44 +84,41 @@ describe('RedisCacheStorage', () => {
     await storage.close();
   });
 
-  it('says that Redis is away, where it is used alone', async () => {
+  it('overwrites what is no entry at all', async () => {
     const connection = await connect();
     const storage = new RedisCacheStorage({ connection, codec: new EnvelopeCodec() });
     await connection.run((client) => client.rpush('test:default:e:{list}', 'x'));
-    await expect(storage.get('list')).rejects.toThrow(StorageUnavailableError);
+    await connection.run((client) => client.rpush('test:default:g:{list}', 'x'));
+    expect(await storage.get('list')).toBeUndefined();
+    expect(await storage.set('list', entryOf('value', Date.now()))).toBe('redis');
+    expect(await storage.get('list')).toMatchObject({ entry: { value: 'value' } });
     await storage.close();
   });
-});
 
-describe('ReplicatedCacheStorage', () => {
-  it('follows what Redis says while it answers, and stands in while it does not', async () => {
+  it('says that Redis is away, where it is used alone', async () => {
+    const connection = await connect(100);
+    const storage = new RedisCacheStorage({ connection, codec: new EnvelopeCodec() });
+    server.freeze();
+    await expect(storage.get('key')).rejects.toThrow(StorageUnavailableError);
+    await expect(storage.set('key', entryOf(1, Date.now()))).rejects.toThrow(StorageUnavailableError);
+    server.thaw();
+    await storage.close();
+  });
+
+  it('follows what others have cleared and invalidated', async () => {
     const connection = await connect();
     const codec = new EnvelopeCodec();
-    const local = new MemoryCacheStorage({ maxBytes: 2 ** 20 });
-    const storage = new ReplicatedCacheStorage(local, new RedisCacheStorage({ connection, codec }));
-    const other = new RedisCacheStorage({ connection, codec });
-
-    expect(await storage.set('key', entryOf('mine', Date.now()))).toBe('redis');
-    await other.set('key', entryOf('theirs', Date.now()));
-    expect(await storage.get('key')).toMatchObject({ entry: { value: 'theirs' }, tier: 'redis' });
-    expect(local.peek('key')).toMatchObject({ entry: { value: 'theirs' } });
-
-    await other.delete('key');
-    expect(await storage.get('key')).toBeUndefined();
-    expect(local.peek('key')).toBeUndefined();
-
-    await storage.set('kept', entryOf('kept', Date.now()));
-    server.freeze();
-    expect(await storage.get('kept')).toMatchObject({ entry: { value: 'kept' }, tier: 'memory' });
-    expect(await storage.set('away', entryOf('away', Date.now()))).toBe('local');
-    expect(await storage.getMany(['away', 'kept'])).toHaveLength(2);
-    expect(storage.peek('away')).toMatchObject({ tier: 'memory' });
-    expect(await storage.delete('kept')).toBe(true);
+    const storage = new RedisCacheStorage({ connection, codec });
+    const remote = new RedisRemote({ connection, namespace: 'default', maxLifeMs: WEEK_MS });
+    await storage.set('a', entryOf(1, Date.now(), 60_000, ['red']));
+    await storage.set('b', entryOf(1, Date.now(), 60_000, ['blue']));
+    const { version } = entryOf(1, Date.now());
+    await remote.exchangeMarks(new Map([['tag:red', version]]), '0-1');
+    expect(await storage.getMany(['a', 'b'])).toMatchObject([undefined, { entry: { value: 1 } }]);
     expect(await storage.size()).toBe(1);
-    expect(storage.stats().faults).toBeGreaterThan(0);
-    await storage.clear();
-    expect(await storage.get('away')).toBeUndefined();
-    server.thaw();
+    await remote.exchangeMarks(new Map([['clear', version]]), '0-1');
+    expect(await storage.getMany(['a', 'b'])).toEqual([undefined, undefined]);
+    expect(await storage.size()).toBe(0);
     await storage.close();
   });
 });

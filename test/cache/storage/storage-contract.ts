@@ -15,6 +15,8 @@ export interface StorageUnderTest {
   readonly now: () => number;
   /** Lets time pass: by setting a clock, or by waiting. */
   readonly pass: (ms: number) => Promise<void>;
+  /** Versions, where the storage makes some of its own. Default: those of a clock of the test's. */
+  readonly stamp?: () => string;
   /** Whether `peek` answers for what was stored. Default: it may. */
   readonly peeks?: boolean;
   /** Ends what `create` began, the storage aside. */
@@ -23,9 +25,15 @@ export interface StorageUnderTest {
 
 const clock = new HybridLogicalClock('0123456789abcdef');
 
-export function entryOf<T>(value: T, now: number, ttlMs = 60_000, tags: string[] = []): CacheEntry<T> {
+export function entryOf<T>(
+  value: T,
+  now: number,
+  ttlMs = 60_000,
+  tags: string[] = [],
+  version = clock.tick(),
+): CacheEntry<T> {
   const expiresAt = now + ttlMs;
-  return { value, version: clock.tick(), createdAt: now, freshUntil: expiresAt, expiresAt, tags };
+  return { value, version, createdAt: now, freshUntil: expiresAt, expiresAt, tags };
 }
 
 async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
@@ -150,13 +158,13 @@ export function describeStorageContract(name: string, create: () => Promise<Stor
     });
 
     const set = (key: string, value: unknown, ttlMs?: number, where = storage): Promise<unknown> =>
-      where.set(key, entryOf(value, test.now(), ttlMs));
+      where.set(key, entryOf(value, test.now(), ttlMs, [], test.stamp?.()));
     const value = async (key: string, where = storage): Promise<unknown> =>
       (await where.get(key))?.entry.value;
 
     describe('one key', () => {
       it('has the entry that was set, whole', async () => {
-        const entry = entryOf({ a: 1 }, test.now(), 60_000, ['x', 'tag\ud800', '']);
+        const entry = entryOf({ a: 1 }, test.now(), 60_000, ['x', 'tag\ud800', ''], test.stamp?.());
         expect(['redis', 'local']).toContain(await storage.set('key', entry));
         expect((await storage.get('key'))?.entry).toEqual(entry);
         expect(['memory', 'disk', 'redis']).toContain((await storage.get('key'))?.tier);
@@ -186,7 +194,7 @@ export function describeStorageContract(name: string, create: () => Promise<Stor
       });
 
       it('refuses a version and times that could not be written', async () => {
-        const entry = entryOf(1, test.now());
+        const entry = entryOf(1, test.now(), 60_000, [], test.stamp?.());
         for (const fault of [{ version: 'v1' }, { createdAt: Number.NaN }, { expiresAt: Infinity }]) {
           await expect(storage.set('key', { ...entry, ...fault })).rejects.toThrow(InvalidCacheOptionError);
         }
@@ -320,7 +328,7 @@ export function describeStorageContract(name: string, create: () => Promise<Stor
         const plain = { list: [1], deep: { a: 1 } };
         const rich = { when: new Date(0), map: new Map([['a', [1]]]), bytes: Buffer.from([1]) };
         const tags = ['x'];
-        await storage.set('plain', entryOf(plain, test.now(), 60_000, tags));
+        await storage.set('plain', entryOf(plain, test.now(), 60_000, tags, test.stamp?.()));
         await set('rich', rich);
         plain.list.push(2);
         tags.push('y');
