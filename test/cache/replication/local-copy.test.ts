@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import type { LocalStore } from '../../../src/cache/replication/local-copy.js';
 import { LocalCopy } from '../../../src/cache/replication/local-copy.js';
 import type { CacheEntry } from '../../../src/cache/storage/cache-entry.js';
 import { MemoryCacheStorage } from '../../../src/cache/storage/memory.storage.js';
@@ -13,16 +14,19 @@ const entry = (version: number): CacheEntry => ({
   tags: [],
 });
 
-/** A memory storage whose writes wait until they are let through. */
-class SlowStorage extends MemoryCacheStorage {
+/** A storage whose writes wait until they are let through. */
+class SlowStorage implements LocalStore {
   readonly gates: (() => void)[] = [];
-  constructor() {
-    super({ maxBytes: 1e6 });
-  }
-  override async set(key: string, value: CacheEntry): Promise<'local'> {
+  private readonly memory = new MemoryCacheStorage({ maxBytes: 1e6 });
+
+  peek = (key: string) => this.memory.peek(key);
+  get = (key: string) => this.memory.get(key);
+  delete = (key: string) => this.memory.delete(key);
+  clear = () => this.memory.clear();
+  keys = () => this.memory.keys();
+  async set(key: string, value: CacheEntry): Promise<void> {
     await new Promise<void>((resolve) => this.gates.push(resolve));
-    await super.set(key, value);
-    return 'local';
+    await this.memory.set(key, value);
   }
 }
 
