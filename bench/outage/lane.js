@@ -45,15 +45,20 @@ class Lane {
     return inTheStartingGate(() => this.#fork(label));
   }
 
-  /** A process whose cache has had time to connect. */
-  async open(label, waitMs) {
-    const application = await inTheStartingGate(async () => {
-      const forked = await this.#fork(label);
-      await forked.call('open');
-      return forked;
-    });
-    await application.call('connect', { waitMs });
-    return application;
+  /** A process whose cache has had time to connect. A start that a busy machine failed is tried again. */
+  async open(label, { waitMs, attempts = 3 } = {}) {
+    try {
+      const application = await inTheStartingGate(async () => {
+        const forked = await this.#fork(label);
+        await forked.call('open');
+        return forked;
+      });
+      await application.call('connect', { waitMs });
+      return application;
+    } catch (error) {
+      if (attempts === 1) throw error;
+      return this.open(label, { waitMs, attempts: attempts - 1 });
+    }
   }
 
   async #fork(label) {

@@ -19,7 +19,7 @@ export async function measureMemory(configurations, mode) {
 
 async function start(lane) {
   await lane.startRedis();
-  lane.application = await lane.open('a');
+  lane.application = await lane.open('a', { waitMs: 1000 });
 }
 
 async function flood(lane) {

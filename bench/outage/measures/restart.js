@@ -32,7 +32,7 @@ async function restartApplication(lane) {
   await sleep(500);
   await lane.writer.kill();
   try {
-    const restarted = await lane.open('a', 500);
+    const restarted = await lane.open('a', { waitMs: 500, attempts: 1 });
     const reads = await restarted.call('read', { name: WRITTEN, count: WRITES, limitMs: 2000 });
     lane.result.readable = howMany(reads, WRITTEN);
   } catch (error) {

@@ -7,9 +7,11 @@ import { LIMIT_MS } from './targets.js';
 /** The curve of every operation through the outage, as plain SVG: a panel for each configuration and kind of outage. */
 
 const PANEL = { width: 430, height: 96, gapX: 52, gapY: 34 };
-const MARGIN = { left: 58, top: 112, right: 22, bottom: 50 };
+const MARGIN = { left: 58, top: 98, right: 22, bottom: 50 };
 const Y_AXIS = { from: 0.1, to: 40_000, ticks: [0.1, 1, 10, 100, 1000, 10_000] };
-const LEGEND_STEP = 150;
+const LEGEND_STEP = 140;
+/** Of the curves in their order, the thinnest on top: those that coincide stay visible beside each other. */
+const WIDTHS = [1.2, 2.2, 3.2, 4.2, 5.2];
 
 /** Hues that keep apart in the common forms of colour blindness (Okabe and Ito 2008), for both grounds. */
 const COLOURS = {
@@ -47,7 +49,8 @@ const STYLE = `<style>
     text { font: 11px system-ui, sans-serif }
     .title { font-size: 16px; font-weight: 600 }
     .name { font-size: 12px; font-weight: 600 }
-    .curve { fill: none; stroke-width: 1.6; stroke-linejoin: round }
+    .curve { fill: none; stroke-linejoin: round }
+    ${WIDTHS.map((width, index) => `.o${index} { stroke-width: ${width} }`).join('\n    ')}
     .grid, .frame { fill: none; stroke-width: 1 }
     .limit { stroke-width: 1; stroke-dasharray: 4 3 }${styleOf(LIGHT, COLOURS.light)}
     @media (prefers-color-scheme: dark) {${styleOf(DARK, COLOURS.dark)}
@@ -103,7 +106,7 @@ function panel(scale, label, result) {
   return [
     rectangle(x(0), top, round(back - x(0)), PANEL.height, 'outage'),
     ...frame(scale, label),
-    ...curves,
+    ...curves.toReversed(),
   ];
 }
 
@@ -126,7 +129,7 @@ function legend() {
     const x = MARGIN.left + index * LEGEND_STEP;
     return [line(x, y - 4, x + 22, y - 4, `curve o${index}`), text(x + 28, y, operation)];
   });
-  const next = MARGIN.left + OPERATIONS.length * LEGEND_STEP;
+  const next = MARGIN.left + OPERATIONS.length * LEGEND_STEP + 20;
   return [
     text(
       MARGIN.left,
@@ -137,6 +140,8 @@ function legend() {
     ...operations,
     line(next, y - 4, next + 22, y - 4, 'limit'),
     text(next + 28, y, `${LIMIT_MS} ms`),
+    rectangle(next + 84, y - 10, 22, 12, 'outage'),
+    text(next + 112, y, 'Redis is away'),
   ];
 }
 

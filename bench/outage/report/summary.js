@@ -14,7 +14,7 @@ const COLUMNS = [
   ['lost with a restart', 'restart', ({ lost }) => lost, String],
   [`refilled of ${HOT}`, 'refill', ({ cameBack }) => cameBack, String],
   ['first call at start', 'boot', firstCallOf, showFirstCall],
-  ['MiB grown', 'memory', ({ residentMib }) => residentMib, (mib) => String(Math.round(mib))],
+  ['heap grown, MiB', 'memory', ({ heapMib }) => heapMib, (mib) => String(Math.round(mib))],
 ];
 
 /** One line for each configuration, with the worse of the two kinds of outage in every cell. */
