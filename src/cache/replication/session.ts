@@ -385,7 +385,8 @@ export class Session {
           break;
         case 'refused':
           state.counts.refused += 1;
-          if (taken > 0 || outcome.ofAll === false) this.park(mutation, outcome.reason);
+          // A full Redis takes deletes, and refuses every set.
+          if (outcome.ofAll === undefined ? taken > 0 : !outcome.ofAll) this.park(mutation, outcome.reason);
           break;
         case undefined:
       }

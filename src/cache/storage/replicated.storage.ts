@@ -118,6 +118,11 @@ export class ReplicatedCacheStorage implements CacheStorage {
     return within(maxMs, this.replica.settled());
   }
 
+  /** Resolves when nothing waits to be sent, or Redis is away. */
+  async idle(): Promise<void> {
+    await Promise.all([...this.family.members.values()].map(({ replica }) => replica.idle()));
+  }
+
   /** Redis answers; see `RedisConnection`. */
   connected(): void {
     for (const member of this.family.members.values()) member.connect();
