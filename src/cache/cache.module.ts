@@ -89,6 +89,7 @@ async function createStorage(
     codec,
     shared: connection && sharedOver(connection, maxLifeMs),
     maxLifeMs,
+    ...(connection === undefined ? {} : { callBudgetMs: connection.settings.commandTimeoutMs }),
     ...(outboxMaxBytes === undefined ? {} : { outboxMaxBytes }),
     onEvent: (event) => logReplicaEvent(logger, event),
   });

@@ -1,5 +1,6 @@
 import { CacheError } from './cache.errors.js';
 import { checkTags, checkTtlMs } from './cache.options.js';
+import type { CallBudget } from './replication/call-budget.js';
 import type { EntryDraft, Written } from './replication/replica.js';
 import { SingleFlight } from './single-flight.js';
 import type { CacheEntry } from './storage/cache-entry.js';
@@ -179,8 +180,10 @@ export class Cache {
         ) as Promise<Resolution<T>>;
       }
       const shared = (await running) as Resolution<T>;
-      // The flight may have landed on an entry that is good enough for its caller and not for this one.
-      if (shared.kind === 'hit' && options.accept?.(shared.entry) === false) continue;
+      // The flight may have landed on an entry that is good enough for its caller and not for this one; or have begun
+      // before a delete that this caller knows of.
+      if (shared.kind === 'hit' ? options.accept?.(shared.entry) === false : shared.write === 'superseded')
+        continue;
       this.countShared(shared);
       return shared.kind === 'computed' ? { ...shared, kind: 'collapsed' } : shared;
     }
@@ -241,14 +244,16 @@ export class Cache {
     options: GetOrSetOptions<T>,
     signal: AbortSignal,
   ): Promise<Resolution<T>> {
-    return (await this.read<T>(key, options)) ?? this.compute(key, factory, options, signal);
+    const budget = this.storage.budget();
+    return (await this.read<T>(key, options, budget)) ?? this.compute(key, factory, options, signal, budget);
   }
 
   private async read<T>(
     key: string,
     { accept }: Pick<GetOrSetOptions, 'accept'>,
+    budget?: CallBudget,
   ): Promise<Resolution<T> | undefined> {
-    const stored = this.counted(await this.storage.get(key), accept) as StoredEntry<T> | undefined;
+    const stored = this.counted(await this.storage.get(key, budget), accept) as StoredEntry<T> | undefined;
     return stored === undefined ? undefined : { kind: 'hit', ...stored };
   }
 
@@ -257,8 +262,9 @@ export class Cache {
     factory: Factory<T>,
     options: GetOrSetOptions<T>,
     signal: AbortSignal,
+    budget = this.storage.budget(),
   ): Promise<Resolution<T>> {
-    const version = options.mode === 'bypass' ? undefined : await this.storage.begin(key);
+    const version = options.mode === 'bypass' ? undefined : await this.storage.begin(key, budget);
     let value: T;
     try {
       value = await factory({ signal });
@@ -269,14 +275,19 @@ export class Cache {
     this.counters.computed += 1;
     const { ttlMs = this.ttlMs, tags = [] } = options;
     const draft = this.draftOf(value, { ttlMs, tags: typeof tags === 'function' ? tags(value) : tags });
-    const write = version === undefined ? 'none' : await this.store(key, draft, version);
+    const write = version === undefined ? 'none' : await this.store(key, draft, version, budget);
     return { kind: 'computed', entry: this.entryOf(value, draft, version), write };
   }
 
   /** A value that was computed is the caller's, whether or not it could be stored. */
-  private async store(key: string, draft: EntryDraft, version: string): Promise<WriteOutcome | 'none'> {
+  private async store(
+    key: string,
+    draft: EntryDraft,
+    version: string,
+    budget: CallBudget,
+  ): Promise<WriteOutcome | 'none'> {
     try {
-      const outcome = await this.storage.complete(key, draft, version);
+      const outcome = await this.storage.complete(key, draft, version, budget);
       this.counters.sets += 1;
       return outcome;
     } catch (error) {

@@ -1,5 +1,7 @@
 import { EntryTooLargeError } from '../cache.errors.js';
 import type { CacheEntry } from '../storage/cache-entry.js';
+import type { Timers } from './call-budget.js';
+import { CallBudget } from './call-budget.js';
 import type { HybridLogicalClock } from './clock.js';
 import { isAligned } from './clock.js';
 import type { Journal } from './journal.js';
@@ -14,7 +16,6 @@ import type { Remote, RemoteValue } from './remote.js';
 import { NO_REMOTE } from './remote.js';
 import type { EntryCodec, Known, ReplicaCounts, ReplicaEvent } from './replica-state.js';
 import { ReplicaState } from './replica-state.js';
-import type { Timers } from './session.js';
 import { Session } from './session.js';
 
 export interface ReplicaOptions {
@@ -38,6 +39,8 @@ export interface ReplicaOptions {
   readonly maxTagMarks?: number;
   /** Default 1000. */
   readonly heartbeatMs?: number;
+  /** How long one call may wait for Redis in all. Default: each of its commands as long as it takes. */
+  readonly callBudgetMs?: number;
   /** How long an acknowledged write is offered again at a reconnect: more than a failover takes. Default 30 s. */
   readonly ackWindowMs?: number;
   /** Default 5 s. */
@@ -96,6 +99,8 @@ export class Replica {
   private readonly session: Session;
   private readonly remote: Remote;
   private readonly alone: boolean;
+  private readonly callBudgetMs: number;
+  private readonly timers: Timers;
   private readonly largest: number;
 
   constructor(options: ReplicaOptions) {
@@ -116,6 +121,8 @@ export class Replica {
       journal,
       options.onEvent,
     );
+    this.callBudgetMs = options.callBudgetMs ?? Infinity;
+    this.timers = timers;
     this.remote = remote;
     this.alone = remote === NO_REMOTE;
     this.largest = Math.floor(outboxMaxBytes * LARGEST_PART);
@@ -164,20 +171,26 @@ export class Replica {
     await this.session.close();
   }
 
+  /** For one call, or for several that are one to the caller. */
+  budget(): CallBudget {
+    const { clock } = this.state;
+    return new CallBudget(this.callBudgetMs, this.timers, () => clock.machineTime());
+  }
+
   /** At once, from here; undefined while Redis is to be asked. */
   peek(key: string): CacheEntry | undefined {
     return this.session.online ? undefined : this.state.visible(this.state.peek(key)?.entry);
   }
 
   /** In the order of `keys`. Never rejects because of Redis. */
-  async read(keys: readonly string[]): Promise<(Found | undefined)[]> {
+  async read(keys: readonly string[], budget = this.budget()): Promise<(Found | undefined)[]> {
     const { session, state } = this;
     if (!session.online) return this.readLocal(keys);
     const number = session.current;
     const begun = state.clock.last();
     try {
-      const { values, marks } = await this.remote.read(keys);
-      if (!(await session.confirms(marks, number))) return await this.readLocal(keys);
+      const { values, marks } = await budget.spend(() => this.remote.read(keys));
+      if (!(await session.confirms(marks, number, budget))) return await this.readLocal(keys);
       return await Promise.all(keys.map((key, index) => this.reconcile(key, values[index], begun)));
     } catch (error) {
       this.state.noteUnavailable(error);
@@ -203,12 +216,12 @@ export class Replica {
    * Before a factory runs, after its miss: the version that its result will have. It is announced in Redis, so that
    * whoever writes or deletes the key meanwhile gets a version above it.
    */
-  async begin(key: string): Promise<string> {
+  async begin(key: string, budget = this.budget()): Promise<string> {
     const { clock } = this.state;
     let version = clock.tick();
     for (let attempt = 0; this.session.online && attempt <= RESTAMPS; attempt += 1) {
       try {
-        const outcome = await this.remote.fence(key, version, FENCE_MS);
+        const outcome = await budget.spend(() => this.remote.fence(key, version, FENCE_MS));
         if (outcome.kind === 'fenced') break;
         if (outcome.kind === 'behind') clock.observe(outcome.version);
         else this.session.realign(outcome.redisMs);
@@ -222,10 +235,10 @@ export class Replica {
   }
 
   /** A factory's result. Never stamped anew: what came during its run wins. */
-  async complete(key: string, draft: EntryDraft, version: string): Promise<Landing> {
+  async complete(key: string, draft: EntryDraft, version: string, budget = this.budget()): Promise<Landing> {
     // Begun before the first connection: its place among the others is not known. It costs one cached value.
     if (this.state.clock.aligned && !isAligned(version)) return 'superseded';
-    const { landed } = await this.write(key, () => this.entryOf(draft, version), version);
+    const { landed } = await this.write(key, () => this.entryOf(draft, version), version, budget);
     if (landed === 'superseded') this.state.counts.resurrectionsPrevented += 1;
     return landed;
   }
@@ -272,7 +285,7 @@ export class Replica {
     const { state, session } = this;
     if (session.online) {
       try {
-        await session.exchangeMarks();
+        await this.budget().spend(() => session.exchangeMarks());
         state.saveMarks();
         return 'redis';
       } catch (error) {
@@ -366,6 +379,7 @@ export class Replica {
     key: string,
     entryOf: ((version: string) => CacheEntry) | undefined,
     given?: string,
+    budget = this.budget(),
   ): Promise<Written> {
     const { state } = this;
     const { clock } = state;
@@ -379,7 +393,12 @@ export class Replica {
       const isHidden = entry !== undefined && state.marks.hides(entry);
       if (isHidden || (own !== undefined && own.version >= version)) return { landed: 'superseded', existed };
       if (this.alone) return { landed: await this.keep(key, version, entry), existed };
-      const outcome = await this.send(this.mutationOf(key, version, entry), entry, given === undefined);
+      const outcome = await this.send(
+        this.mutationOf(key, version, entry),
+        entry,
+        given === undefined,
+        budget,
+      );
       if (outcome === undefined) return { landed: 'outbox', existed };
       if (outcome.kind === 'applied') return { landed: 'redis', existed: existed || outcome.existed };
       if (given !== undefined || attempt === RESTAMPS) return { landed: 'superseded', existed };
@@ -444,6 +463,7 @@ export class Replica {
     mutation: Mutation,
     entry: CacheEntry | undefined,
     live: boolean,
+    budget: CallBudget,
   ): Promise<Extract<ApplyOutcome, { kind: 'applied' | 'superseded' | 'ahead' }> | undefined> {
     const { state, session } = this;
     const { key, version, bytes } = mutation;
@@ -452,7 +472,7 @@ export class Replica {
     const stored = state.storeLocally(key, version, this.snapshot(key, entry, bytes));
     if (session.online) {
       outbox.hold(mutation, true);
-      const outcome = await this.attempt(mutation, live);
+      const outcome = await this.attempt(mutation, live, budget);
       outbox.hold(mutation, false);
       await stored;
       if (outcome?.kind === 'applied') {
@@ -471,9 +491,13 @@ export class Replica {
     return undefined;
   }
 
-  private async attempt(mutation: Mutation, live: boolean): Promise<ApplyOutcome | undefined> {
+  private async attempt(
+    mutation: Mutation,
+    live: boolean,
+    budget: CallBudget,
+  ): Promise<ApplyOutcome | undefined> {
     try {
-      const [outcome] = await this.remote.apply([mutation], { live });
+      const [outcome] = await budget.spend(() => this.remote.apply([mutation], { live }));
       if (outcome?.kind === 'refused') this.state.counts.refused += 1;
       return outcome;
     } catch (error) {

@@ -1,4 +1,5 @@
 import { StorageUnavailableError } from '../cache.errors.js';
+import type { CallBudget, Timers } from './call-budget.js';
 import { isAligned } from './clock.js';
 import type { Mutation } from './mutation.js';
 import { CLOCK_AHEAD_MS, versionMs } from './mutation.js';
@@ -6,11 +7,6 @@ import { tombstoneOf } from './outbox.js';
 import type { Acquaintance } from './persistence.js';
 import type { Remote, MarksExchange, MarksState } from './remote.js';
 import type { ReplicaState } from './replica-state.js';
-
-export interface Timers {
-  set(ms: number, run: () => void): unknown;
-  clear(handle: unknown): void;
-}
 
 export interface SessionOptions {
   readonly remote: Remote;
@@ -104,6 +100,7 @@ export class Session {
   /** Resolves when there is nothing left to send, or nowhere to send it. */
   async idle(): Promise<void> {
     for (;;) {
+      await this.introduction;
       await this.offering;
       await this.draining;
       if (!this.online || (this.draining === undefined && this.offering === undefined)) return;
@@ -114,11 +111,11 @@ export class Session {
    * Whether what was read, together with this state of the marks, may be served: merges the marks first if they have
    * changed. False if the connection is not the same any more.
    */
-  async confirms(marks: MarksState | undefined, number: number): Promise<boolean> {
+  async confirms(marks: MarksState | undefined, number: number, budget: CallBudget): Promise<boolean> {
     if (number !== this.number || !this.online) return false;
     if (!this.hasMarks(marks)) {
       try {
-        await this.exchangeMarks();
+        await budget.spend(() => this.exchangeMarks());
       } catch (error) {
         this.state.noteUnavailable(error);
         return false;
@@ -183,7 +180,7 @@ export class Session {
       this.beginning = false;
     }
     // The connection may have come anew meanwhile.
-    if (this.wanted && number !== this.number) void this.begin(this.number);
+    if (this.wanted && number !== this.number) await this.begin(this.number);
   }
 
   private async introduce(number: number): Promise<void> {

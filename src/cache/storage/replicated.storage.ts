@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { StorageClosedError } from '../cache.errors.js';
+import type { CallBudget } from '../replication/call-budget.js';
 import { HybridLogicalClock } from '../replication/clock.js';
 import type { Journal } from '../replication/journal.js';
 import type { Remote } from '../replication/remote.js';
@@ -39,6 +40,8 @@ export interface ReplicatedStorageOptions {
   readonly outboxMaxBytes?: number;
   /** Default 1000. */
   readonly heartbeatMs?: number;
+  /** How long one call may wait for Redis in all; see `CallBudget`. */
+  readonly callBudgetMs?: number;
   /** How long `close` may take to send what waits. Default 1000. */
   readonly flushMs?: number;
   readonly onEvent?: (event: ReplicaEvent & { readonly namespace: string }) => void;
@@ -102,6 +105,11 @@ export class ReplicatedCacheStorage implements CacheStorage {
     return this.options.clock.time();
   }
 
+  /** For several calls that are one to the caller. */
+  budget(): CallBudget {
+    return this.replica.budget();
+  }
+
   /** A version for an entry that is stored by `set`. */
   stamp(): string {
     return this.options.clock.tick();
@@ -138,14 +146,14 @@ export class ReplicatedCacheStorage implements CacheStorage {
     return entry && { entry, tier: this.localTier };
   }
 
-  async get(key: string): Promise<StoredEntry | undefined> {
-    return (await this.getMany([key]))[0];
+  async get(key: string, budget?: CallBudget): Promise<StoredEntry | undefined> {
+    return (await this.getMany([key], budget))[0];
   }
 
-  async getMany(keys: readonly string[]): Promise<(StoredEntry | undefined)[]> {
+  async getMany(keys: readonly string[], budget?: CallBudget): Promise<(StoredEntry | undefined)[]> {
     if (this.mustWait) await this.opened();
     if (keys.length === 0) return [];
-    return (await this.replica.read(keys)).map((found) => this.stored(found));
+    return (await this.replica.read(keys, budget)).map((found) => this.stored(found));
   }
 
   /** Stores the entry as it is stamped, unless something newer is known. `write` stamps. */
@@ -161,15 +169,20 @@ export class ReplicatedCacheStorage implements CacheStorage {
   }
 
   /** Before a factory runs: the version that its result will have. */
-  async begin(key: string): Promise<string> {
+  async begin(key: string, budget?: CallBudget): Promise<string> {
     if (this.mustWait) await this.opened();
-    return this.replica.begin(key);
+    return this.replica.begin(key, budget);
   }
 
   /** A factory's result; it gives way to whatever came since `begin`. */
-  async complete(key: string, draft: EntryDraft, version: string): Promise<WriteOutcome> {
+  async complete(
+    key: string,
+    draft: EntryDraft,
+    version: string,
+    budget?: CallBudget,
+  ): Promise<WriteOutcome> {
     if (this.mustWait) await this.opened();
-    return this.replica.complete(key, draft, version);
+    return this.replica.complete(key, draft, version, budget);
   }
 
   async delete(key: string): Promise<boolean> {
