@@ -12,7 +12,7 @@ import { decodeValue, encodeValue, ValueTooLarge } from './value-codec.js';
  * | ------ | ----- | -------------------------------------------------------------------------------------- |
  * | 0      | 4     | magic `ATHN`                                                                           |
  * | 4      | 2     | format, hex; now `01`                                                                  |
- * | 6      | 2     | flags, hex: 1 tombstone, 2 compressed, 4 encrypted                                     |
+ * | 6      | 2     | flags, hex: 2 compressed, 4 encrypted                                                  |
  * | 8      | 32    | version, lowercase hex (Lua: `string.sub(bytes, 9, 40)`)                               |
  * | 40     | 14    | createdAt, epoch milliseconds, hex                                                     |
  * | 54     | 14    | freshUntil, likewise                                                                   |
@@ -21,7 +21,7 @@ import { decodeValue, encodeValue, ValueTooLarge } from './value-codec.js';
  * |        |       | encrypted: length of the key id (1 byte), key id, nonce (12), tag (16), encrypted body |
  *
  * The body is the length of the encoded tags (4 bytes, highest first), the tags and the value, as in
- * `value-codec.ts`; all of that as one zstd frame if compressed; nothing for a tombstone. Encryption is AES-256-GCM
+ * `value-codec.ts`; all of that as one zstd frame if compressed. Encryption is AES-256-GCM
  * with the whole header, key id, namespace and key as associated data. Without it the checksum finds accidents only.
  * Magic, format and version keep their offsets in every format to come.
  */
@@ -29,10 +29,9 @@ export const HEADER_BYTES = 82;
 
 const MAGIC = 'ATHN';
 const FORMAT = 1;
-const FLAG_TOMBSTONE = 1;
 const FLAG_COMPRESSED = 2;
 const FLAG_ENCRYPTED = 4;
-const KNOWN_FLAGS = FLAG_TOMBSTONE | FLAG_COMPRESSED | FLAG_ENCRYPTED;
+const KNOWN_FLAGS = FLAG_COMPRESSED | FLAG_ENCRYPTED;
 const HEADER = /^ATHN([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{32})([0-9a-f]{14})([0-9a-f]{14})([0-9a-f]{14})$/;
 const VERSION = /^[0-9a-f]{32}$/;
 const CHECKSUM_BYTES = 4;
@@ -65,32 +64,35 @@ export interface EntryAddress {
 }
 
 export interface EnvelopeHeader {
-  readonly tombstone: boolean;
   readonly version: string;
   readonly createdAt: number;
   readonly freshUntil: number;
   readonly expiresAt: number;
 }
 
-export type Tombstone = Pick<CacheEntry, 'version' | 'createdAt' | 'expiresAt'>;
-
 /**
- * Why bytes gave no entry. `newer-format` and `unknown-key` are sound bytes that another build or configuration can
- * read: a miss here, but not to be removed.
+ * Why bytes gave no entry. `newer-format`, `unknown-key` and `not-encrypted` may be sound bytes that another build or
+ * configuration can read: a miss here, but not to be removed.
  */
 export type CorruptReason =
   | 'foreign'
   | 'newer-format'
   | 'unknown-key'
+  | 'not-encrypted'
   | 'truncated'
   | 'checksum'
   | 'authentication'
   | 'compression'
   | 'malformed';
 
+const READABLE_ELSEWHERE: ReadonlySet<CorruptReason> = new Set([
+  'newer-format',
+  'unknown-key',
+  'not-encrypted',
+]);
+
 export type DecodedEnvelope =
   | { readonly kind: 'entry'; readonly entry: CacheEntry }
-  | { readonly kind: 'tombstone'; readonly tombstone: Tombstone }
   | { readonly kind: 'corrupt'; readonly reason: CorruptReason; readonly removable: boolean };
 
 /**
@@ -109,7 +111,7 @@ export function readHeader(bytes: Buffer): EnvelopeHeader | undefined {
  * Whether the version and times of an entry can be written. Every storage refuses the others.
  * @throws InvalidCacheOptionError
  */
-export function checkEntry({ version, createdAt, freshUntil, expiresAt }: HeaderFields): void {
+export function checkEntry({ version, createdAt, freshUntil, expiresAt }: EnvelopeHeader): void {
   if (!VERSION.test(version)) {
     throw new InvalidCacheOptionError('version', '32 lowercase hex digits', version);
   }
@@ -160,13 +162,6 @@ export class EnvelopeCodec {
       : this.seal(0, entry, body, address);
   }
 
-  /** The mark of a deletion: a header, sealed like an entry. */
-  encodeTombstone(tombstone: Tombstone, address: EntryAddress): Buffer {
-    const times = { ...tombstone, freshUntil: tombstone.expiresAt };
-    checkEntry(times);
-    return this.seal(FLAG_TOMBSTONE, times, Buffer.alloc(0), address);
-  }
-
   /** Never throws, whatever the bytes are. The entry holds no reference to them. */
   decode(bytes: Uint8Array, address: EntryAddress): DecodedEnvelope {
     const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -174,7 +169,7 @@ export class EnvelopeCodec {
       return this.open(buffer, address);
     } catch (error) {
       const reason = error instanceof UnreadableError ? error.reason : 'malformed';
-      return { kind: 'corrupt', reason, removable: reason !== 'newer-format' && reason !== 'unknown-key' };
+      return { kind: 'corrupt', reason, removable: !READABLE_ELSEWHERE.has(reason) };
     }
   }
 
@@ -191,16 +186,18 @@ export class EnvelopeCodec {
     }
   }
 
-  private seal(flags: number, header: HeaderFields, body: Buffer, address: EntryAddress): Buffer {
+  private seal(flags: number, header: EnvelopeHeader, body: Buffer, address: EntryAddress): Buffer {
     return this.writingKey === undefined
       ? sealPlain(headerText(flags, header), body, address)
       : sealEncrypted(headerText(flags | FLAG_ENCRYPTED, header), body, address, this.writingKey);
   }
 
   private open(bytes: Buffer, address: EntryAddress): DecodedEnvelope {
-    const { flags, tombstone, version, createdAt, freshUntil, expiresAt } = parseHeader(bytes);
-    const sealed = (flags & FLAG_ENCRYPTED) === 0 ? openPlain(bytes, address) : this.decrypt(bytes, address);
-    if (tombstone) return { kind: 'tombstone', tombstone: { version, createdAt, expiresAt } };
+    const { flags, version, createdAt, freshUntil, expiresAt } = parseHeader(bytes);
+    const encrypted = (flags & FLAG_ENCRYPTED) !== 0;
+    // Or whoever can write to Redis could pass off as ours what he has not encrypted.
+    if (!encrypted && this.keys.size > 0) throw new UnreadableError('not-encrypted');
+    const sealed = encrypted ? this.decrypt(bytes, address) : openPlain(bytes, address);
     const body = (flags & FLAG_COMPRESSED) === 0 ? sealed : this.decompress(sealed);
     return { kind: 'entry', entry: { ...readBody(body), version, createdAt, freshUntil, expiresAt } };
   }
@@ -233,15 +230,13 @@ export class EnvelopeCodec {
   }
 }
 
-type HeaderFields = Omit<EnvelopeHeader, 'tombstone'>;
-
 class UnreadableError extends Error {
   constructor(readonly reason: CorruptReason) {
     super(reason);
   }
 }
 
-function headerText(flags: number, header: HeaderFields): string {
+function headerText(flags: number, header: EnvelopeHeader): string {
   const times = hex(Math.floor(header.createdAt), 14) + hex(Math.ceil(header.freshUntil), 14);
   return (
     MAGIC + hex(FORMAT, 2) + hex(flags, 2) + header.version + times + hex(Math.ceil(header.expiresAt), 14)
@@ -260,7 +255,6 @@ function parseHeader(bytes: Buffer): EnvelopeHeader & { readonly flags: number }
   }
   return {
     flags,
-    tombstone: (flags & FLAG_TOMBSTONE) !== 0,
     version,
     createdAt: parseHex(createdAt),
     freshUntil: parseHex(freshUntil),
