@@ -1,6 +1,6 @@
 /** What an outage of Redis costs, with Athena and with its peers: `npm run bench:outage -- --help`. */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { configurations, isAthena } from './caches/configurations.js';
@@ -62,6 +62,7 @@ function chosen(all, only) {
 
 async function measureAll({ seconds, only }) {
   const redis = findRedisServer();
+  const [loadBefore] = loadavg();
   const subjects = chosen(configurations, only);
   if (!subjects.every(isAthena)) installPeers();
   const begun = Date.now();
@@ -79,6 +80,7 @@ async function measureAll({ seconds, only }) {
     node: process.versions.node,
     redis,
     cores: availableParallelism(),
+    loadBefore,
     syncedWriteMs: syncedWriteMs(),
     ...versions(),
   };

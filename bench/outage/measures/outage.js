@@ -5,6 +5,9 @@ import { curves, latencies } from './latencies.js';
 import { howMany, lossesSeenBy, TRUTH, WRITTEN } from './reading.js';
 import { areInRedis, SETTLE_MS, untilSeeded } from './settle.js';
 
+/** The servers come back one after the other within this time. */
+const RETURNS_MS = 3000;
+
 /** A calls before, during and after the outage, B holds old values in its L1, C starts when all is over. */
 export const measureOutage = (configurations, mode, { seconds }) => {
   const tickMs = (seconds * 1000) / TICKS.during;
@@ -17,6 +20,8 @@ export const measureOutage = (configurations, mode, { seconds }) => {
     (lane) => breakDown(lane, mode),
     (lane) => load(lane, 'during'),
     async (lane) => {
+      // Nobody's merge takes the core from another's.
+      await sleep(lane.turn * RETURNS_MS);
       // At the same time: what follows the return is part of the curve.
       await Promise.all([restore(lane, mode), load(lane, 'after')]);
       await sleep(Math.max(0, lane.restoredAt + SETTLE_MS - Date.now()));
@@ -47,7 +52,10 @@ async function seed({ redis, writer, seeder }) {
   await untilSeeded(redis, { ...Object.fromEntries(deleted), hot: HOT, old: UPDATES });
 }
 
-const warm = ({ reader }) => reader.call('read', { name: 'shared', count: UPDATES, truth: 'old' });
+async function warm({ reader }) {
+  await reader.call('read', { name: 'shared', count: UPDATES, truth: 'old' });
+  await sleep(500);
+}
 
 async function breakDown(lane, mode) {
   lane.brokenAt = Date.now();
@@ -74,6 +82,7 @@ async function report(lane) {
   Object.assign(lane.result, {
     before: latencies(samples.filter(({ phase }) => phase === 'before')),
     during: latencies(during),
+    after: latencies(samples.filter(({ phase }) => phase === 'after')),
     curves: curves(samples, lane.brokenAt),
     failedCalls: samples.filter(({ result }) => result === 'rejected').length,
     openCalls: samples.filter(({ result }) => result === 'pending').length,

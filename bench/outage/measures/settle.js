@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /** After Redis is back: time to reconnect and merge. The slowest peer reconnects within two seconds. */
 export const SETTLE_MS = 8000;
-const LOOK_EVERY_MS = 250;
+const LOOK_EVERY_MS = 500;
 const SEED_LIMIT_MS = 5000;
 
 /** Waits until all values of a name are in Redis; false if they are not by `deadline`. */

@@ -29,9 +29,9 @@ const method = (seconds) => `## Method
   still open then counts with the time until then.
 - The restart: A makes the same calls in 4 s, is killed with \`kill -9\` while Redis is away, and started again. The
   empty Redis: away for 3 s, and back without its data. The start: the process is there, Redis is not. Memory: after a
-  forced collection, before and after 100 000 writes of 1 KB to 100 keys.
+  forced collection, before and after 100 000 writes of 1 KB to 100 keys, as fast as they can be called.
 - All configurations go through the same steps at the same time, and their rounds are spread over the beat so that they
-  meet as little as possible. Processes start two at a time, before anything is measured; starts and floods, which are
+  meet as little as possible; the servers come back one after the other. Processes start two at a time, before anything is measured; starts and floods, which are
   measured, are taken one or two at a time.`;
 
 const reading = `## How to read it
@@ -51,9 +51,10 @@ const reading = `## How to read it
 - **With \`memory\` a restart in the outage loses what only that process knew**, by design: \`disk\` is there for it. Under
   SIGSTOP some writes of a killed process are still in the socket, and run when Redis goes on; that is why the figures
   of a restart under SIGSTOP are below those under kill -9.
-- **\`disk\` answers a write when it is in its database**, in an outage or not: that part of the time is the disk's.
-- **While Redis is there Athena asks it where the peers answer from L1**, if its read of a key in L1 is slower than theirs
-  in the first column: what it reads is then what all instances have.
+- **\`disk\` answers a write when it is synced in its database**, in an outage or not: its writes are what the disk and
+  the database take, and survive a \`kill -9\` for it.
+- **While Redis is there, Athena asks it also for a key that it has**, where the peers answer from their L1. That is the
+  difference in the first column, and why B has no old values.
 - "Resident" is all memory of the process; with \`disk\` it includes the pages of the database that are mapped.
 
 ## What it does not say
@@ -74,9 +75,9 @@ npm run bench:outage -- --help
 The peers are installed into \`bench/outage/node_modules\` at the first use, from a lock file of their own. A
 \`redis-server\` is taken from the \`PATH\`, from \`REDIS_SERVER\`, or fetched as for the tests.`;
 
-const versionsOf = ({ date, node, redis, cores, syncedWriteMs, athena, peers }) => `## Versions
+const versionsOf = ({ date, node, redis, cores, loadBefore, syncedWriteMs, athena, peers }) => `## Versions
 
-${date}, Node ${node}, redis-server ${redis}, ${cores} cores, a synced write of 4 KB in ${milliseconds(syncedWriteMs)} ms. Athena with ${athena.join(', ')}. Peers: ${peers.join(', ')}.`;
+${date}, Node ${node}, redis-server ${redis}, ${cores} cores with a load of ${loadBefore.toFixed(1)} before the run, a synced write of 4 KB in ${milliseconds(syncedWriteMs)} ms. Athena with ${athena.join(', ')}. Peers: ${peers.join(', ')}.`;
 
 function failures(measured) {
   const all = failuresOf(measured);

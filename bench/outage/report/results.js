@@ -30,8 +30,11 @@ export function worstOf(measured, measure, subject, valueOf) {
   return Math.max(...values);
 }
 
-export const slowest = (percentile) => (result) =>
-  result.during && Math.max(...OPERATIONS.map((operation) => result.during[operation][percentile]));
+/** Of the slowest operation. */
+export const slowest =
+  (percentile, phase = 'during') =>
+  (result) =>
+    result[phase] && Math.max(...OPERATIONS.map((operation) => result[phase][operation][percentile]));
 
 /** A process that ends never answers. */
 export const firstCallOf = ({ diedAfterMs, firstCallMs }) =>

@@ -2,7 +2,7 @@ import { BOOT_LIMIT_MS } from '../measures/boot.js';
 import { MODES } from '../measures/measures.js';
 import { DELETES, HOT, OPERATIONS, UPDATES, WRITES } from '../workload.js';
 import { milliseconds, seconds } from './format.js';
-import { resultOf, subjectsOf, wasMeasured } from './results.js';
+import { resultOf, slowest, subjectsOf, wasMeasured } from './results.js';
 
 const MODE_NAMES = Object.keys(MODES);
 
@@ -43,7 +43,9 @@ function operationTable(measured, operation) {
 function afterTable(measured, mode) {
   return {
     title: `After the return of Redis, ${MODES[mode]}`,
-    note: 'What C reads of the writes and deletes, what B and C read of the updated keys, and how the calls ended.',
+    note:
+      'What C reads of the writes and deletes, what B and C read of the updated keys, how the calls of A ended, and the ' +
+      'longest of those that began after the return (ms).',
     columns: [
       '',
       `lost of ${WRITES}`,
@@ -53,6 +55,7 @@ function afterTable(measured, mode) {
       `stale of ${UPDATES} in C`,
       'calls failed',
       'still open',
+      'longest call then',
       'all in Redis after',
     ],
     rows: rowsOf(measured, 'outage', [mode], (result) => [
@@ -63,6 +66,7 @@ function afterTable(measured, mode) {
       shown(result, result.staleInFresh),
       shown(result, result.failedCalls),
       shown(result, result.openCalls),
+      shown(result, slowest('max', 'after')(result), milliseconds),
       shown({}, result.allThereMs, seconds),
     ]),
   };
@@ -104,7 +108,8 @@ const bootTable = (measured) => ({
 
 const memoryTable = (measured) => ({
   title: '100 000 writes of 1 KB to 100 keys while Redis is away: MiB grown',
-  columns: perMode(['heap', 'resident', 'calls answered']),
+  note: 'Half a second after the last write, and how many of the calls were answered by then.',
+  columns: perMode(['heap', 'resident', 'answered']),
   rows: rowsOf(measured, 'memory', MODE_NAMES, (result) => [
     shown(result, result.heapMib, rounded),
     shown(result, result.residentMib, rounded),
