@@ -177,6 +177,11 @@ export class Replica {
     return new CallBudget(this.callBudgetMs, this.timers, () => clock.machineTime());
   }
 
+  /** Whether `peek` says all that `read` would. */
+  get answersAtOnce(): boolean {
+    return !this.session.online && this.state.local.writesAtOnce;
+  }
+
   /** At once, from here; undefined while Redis is to be asked. */
   peek(key: string): CacheEntry | undefined {
     return this.session.online ? undefined : this.state.visible(this.state.peek(key)?.entry);
@@ -485,8 +490,9 @@ export class Replica {
         return outcome;
       }
     }
-    await stored;
-    await state.persistence.saveItems([key]).catch((error: unknown) => state.swallow(error));
+    // Together, so that a disk commits them together.
+    const journaled = state.persistence.saveItems([key]).catch((error: unknown) => state.swallow(error));
+    await Promise.all([stored, journaled]);
     session.drain();
     return undefined;
   }

@@ -147,6 +147,8 @@ export class ReplicatedCacheStorage implements CacheStorage {
   }
 
   async get(key: string, budget?: CallBudget): Promise<StoredEntry | undefined> {
+    if (this.mustWait) await this.opened();
+    if (this.replica.answersAtOnce) return this.peek(key);
     return (await this.getMany([key], budget))[0];
   }
 
