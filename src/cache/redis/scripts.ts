@@ -96,9 +96,10 @@ return {'fenced', version}
 /**
  * Merges marks by maximum and returns all of them; makes the record if it is missing. KEYS: the record. ARGV:
  * incarnation for a new record (the time at its beginning gives way to 0 where there was nothing at all, which any marks
- * could have concerned), then names and versions in turn. Tags at or below the floor go. The revision grows by
- * one, if anything changed. Marks from too far ahead are not taken: their writer sees it by the time in the answer. Where nothing changes nothing is written, so that it works on a read-only Redis. The first
- * write is an HDEL of nothing, because memory is checked at a script's first write only
+ * could have concerned), then names and versions in turn. Tags at or below the floor go. The revision grows by one, if
+ * anything changed. Marks from too far ahead are not taken: their writer sees it by the time in the answer. Where nothing
+ * changes nothing is written, so that it works on a read-only Redis. The first write is an HDEL of nothing, because
+ * memory is checked at a script's first write only
  * (redis.io/docs/latest/develop/reference/errors/common/oom): so it works on a full Redis.
  */
 export const EXCHANGE_MARKS = script(

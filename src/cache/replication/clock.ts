@@ -13,6 +13,8 @@ import { CLOCK_AHEAD_MS, versionMs } from './mutation.js';
  */
 export const VERSION_LENGTH = 32;
 
+/** Below every stamp. */
+const NEVER = '0'.repeat(VERSION_LENGTH);
 const COUNTER_LIMIT = 0x1_0000;
 /** What a quartz may be off, with room: 50 ppm are 4 s a day. */
 const DRIFT = 100e-6;
@@ -28,6 +30,8 @@ const hex = (value: number | bigint, digits: number): string => value.toString(1
 export class HybridLogicalClock {
   private lastMs = 0;
   private counter = 0;
+  /** The greatest stamp that Redis has shown to be possible. */
+  private possible = NEVER;
   private offsetMs = 0;
   private alignment: { readonly errorMs: number; readonly atMs: number } | undefined;
   private nodeId: string;
@@ -77,7 +81,9 @@ export class HybridLogicalClock {
 
   /** Moves the clock up to a stamp of another node, so that the next tick is above it. Ignores an impossible one. */
   observe(version: string): void {
-    if (this.isPossible(version)) this.resumeAbove(version);
+    if (!this.isPossible(version)) return;
+    this.resumeAbove(version);
+    if (version > this.possible) this.possible = version;
   }
 
   /** Whether a clock that is right can have made it by now. Without Redis `TIME` nobody knows. */
@@ -100,6 +106,7 @@ export class HybridLogicalClock {
    */
   align(redisMs: number, sentMs: number): number {
     const atMs = this.now();
+    if (this.aligned && this.lastMs <= redisMs + CLOCK_AHEAD_MS) this.possible = this.last();
     const errorMs = Math.max(0, atMs - sentMs) / 2 + 1;
     const offsetMs = redisMs + errorMs - atMs;
     const consistent = Math.abs(offsetMs - this.offsetMs) <= errorMs + this.errorMs;
@@ -112,12 +119,14 @@ export class HybridLogicalClock {
   }
 
   /**
-   * Forgets how far it had come: after the first alignment, and after stamps of this node were refused. It has another
-   * name from then on, so that no stamp is made twice.
+   * Forgets how far it had come, to the last stamp that is not wrong: after the first alignment, and after stamps of
+   * this node were refused. It has another name from then on, so that no stamp is made twice.
    */
-  rewind(): void {
+  rewind(isWrong: (version: string) => boolean): void {
     this.lastMs = 0;
     this.counter = 0;
+    if (isWrong(this.possible)) this.possible = NEVER;
+    else this.resumeAbove(this.possible);
     this.nodeId = hex(BigInt.asUintN(64, BigInt(`0x${this.nodeId}`) + 2n), 16);
   }
 

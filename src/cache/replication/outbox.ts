@@ -8,7 +8,7 @@ import type { Mutation } from './mutation.js';
  */
 export interface OutboxItem {
   readonly mutation: Mutation;
-  /** `seen`: Redis has it, from somebody else. */
+  /** `seen`: Redis has something of that version from somebody else, be it a set or a delete. */
   readonly state: 'pending' | 'acknowledged' | 'seen';
   /** Epoch milliseconds of this machine's clock at which it came into this state. */
   readonly sinceMs: number;
@@ -23,6 +23,8 @@ export interface OutboxOptions {
 
 /** What it took to stay within the bound. */
 export interface Overflow {
+  /** What Redis has, and is not remembered here any more. */
+  readonly forgotten: readonly string[];
   /** Sets that lost their value. */
   readonly shrunk: readonly Mutation[];
   /** Everything at or below this version must be cleared. */
@@ -40,7 +42,7 @@ export interface OutboxCounts {
 
 /** Of one item, beside its bytes and key: the map's slot and two small objects, measured on Node 24. */
 const OVERHEAD_BYTES = 300;
-const NOTHING: Overflow = { shrunk: [], foldInto: undefined };
+const NOTHING: Overflow = { forgotten: [], shrunk: [], foldInto: undefined };
 
 type Queue = 'pendingDeletes' | 'pendingSets' | 'knownDeletes' | 'knownSets' | 'seen';
 const QUEUES = {
@@ -83,18 +85,29 @@ export class Outbox {
     return this.keepWithin();
   }
 
-  /** Somebody's version of the key that Redis has: nothing older may come back. True if it is news. */
-  see(key: string, version: string, sinceMs: number): boolean {
+  /**
+   * Somebody's version of the key that Redis has: nothing older may come back. Of one that waits here it is the delete,
+   * which wins. `acknowledged` if it is known to be a delete. Undefined if it is no news.
+   */
+  see(key: string, version: string, state: 'acknowledged' | 'seen', sinceMs: number): Overflow | undefined {
     const former = this.items.get(key);
-    if (former !== undefined && former.mutation.version >= version) return false;
-    this.insert({ mutation: tombstoneOf({ key, version }), state: 'seen', sinceMs, refusals: 0 });
-    this.keepWithin();
-    return true;
+    if (former !== undefined && former.mutation.version > version) return undefined;
+    if (former?.mutation.version === version && former.state !== 'pending') return undefined;
+    this.insert({ mutation: tombstoneOf({ key, version }), state, sinceMs, refusals: 0 });
+    return this.keepWithin();
   }
 
   /** As it was before a restart. */
   restore(item: OutboxItem): void {
     this.insert(item);
+  }
+
+  /** To the bounds. */
+  keepWithin(): Overflow {
+    if (!this.overflows) return NOTHING;
+    const forgotten = this.forgetWhatRedisHas();
+    const shrunk = this.shrinkOldest();
+    return { forgotten, shrunk, foldInto: this.overflows ? this.greatestOfOldest() : undefined };
   }
 
   /** Redis has this version now. A newer one of the key, queued meanwhile, stays. */
@@ -225,20 +238,16 @@ export class Outbox {
     return this.bytes > this.options.maxBytes || this.items.size > this.options.maxEntries;
   }
 
-  private keepWithin(): Overflow {
-    if (!this.overflows) return NOTHING;
-    this.forgetWhatRedisHas();
-    const shrunk = this.shrinkOldest();
-    return { shrunk, foldInto: this.overflows ? this.greatestOfOldest() : undefined };
-  }
-
-  private forgetWhatRedisHas(): void {
+  private forgetWhatRedisHas(): string[] {
+    const forgotten: string[] = [];
     for (const queue of [this.queues.knownSets, this.queues.seen, this.queues.knownDeletes]) {
       for (const key of queue.keys()) {
-        if (!this.overflows) return;
+        if (!this.overflows) return forgotten;
         this.take(key);
+        forgotten.push(key);
       }
     }
+    return forgotten;
   }
 
   private shrinkOldest(): Mutation[] {

@@ -110,6 +110,7 @@ export class ReplicaState {
     const { items, marks, version, acquaintance } = await this.persistence.load();
     for (const item of items) this.outbox.restore(item);
     this.marks.merge(marks);
+    this.settleOverflow(this.outbox.keepWithin());
     const versions = [version, ...marks.values(), ...items.map(({ mutation }) => mutation.version)];
     for (const known of versions) if (known !== '') this.clock.resumeAbove(known);
     return acquaintance;
@@ -134,16 +135,19 @@ export class ReplicaState {
 
   /**
    * Takes note of what somebody else wrote: nothing older comes back here, not from the local storage, the outbox or a
-   * factory. `entry` undefined: there is no value.
+   * factory. `gone`: there is no value any more, which Redis may forget; so it is for us to remember.
    */
-  async learn(key: string, version: string, entry: CacheEntry | undefined): Promise<void> {
+  async learn(key: string, version: string, value: CacheEntry | 'gone' | 'unknown'): Promise<void> {
+    const entry = typeof value === 'string' ? undefined : value;
     this.clock.observe(version);
     const former = this.outbox.get(key);
     // What is there needs no note beside it, unless something older waits here.
     if (entry === undefined || former !== undefined) {
-      const news = this.outbox.see(key, version, this.clock.machineTime());
-      if (news && former?.state === 'pending') {
-        this.counts.superseded += 1;
+      const state = value === 'gone' ? 'acknowledged' : 'seen';
+      const overflow = this.outbox.see(key, version, state, this.clock.machineTime());
+      if (overflow !== undefined) {
+        this.settleOverflow(overflow);
+        if (former?.state === 'pending') this.counts.superseded += 1;
         this.save([key]);
       }
     }
@@ -169,7 +173,8 @@ export class ReplicaState {
   }
 
   /** What it took to stay within the bounds of the outbox. True if everything up to a version had to be cleared. */
-  settleOverflow({ shrunk, foldInto }: Overflow): boolean {
+  settleOverflow({ forgotten, shrunk, foldInto }: Overflow): boolean {
+    if (forgotten.length > 0) this.save(forgotten);
     this.counts.dropped += shrunk.length;
     if (shrunk.length > 0 || foldInto !== undefined) this.tellOfOverflow();
     for (const { key, version } of shrunk) void this.storeLocally(key, version, () => undefined);

@@ -9,7 +9,7 @@ import type { LocalStore } from './local-copy.js';
 import { Marks } from './marks.js';
 import { liveKeys } from './live-keys.js';
 import type { ApplyOutcome, Mutation } from './mutation.js';
-import { CLOCK_AHEAD_MS } from './mutation.js';
+import { CLOCK_AHEAD_MS, versionMs } from './mutation.js';
 import type { OutboxCounts } from './outbox.js';
 import { Outbox, tombstoneOf } from './outbox.js';
 import type { Remote, RemoteValue } from './remote.js';
@@ -101,6 +101,7 @@ export class Replica {
   private readonly alone: boolean;
   private readonly callBudgetMs: number;
   private readonly timers: Timers;
+  private readonly maxLifeMs: number;
   private readonly largest: number;
 
   constructor(options: ReplicaOptions) {
@@ -125,6 +126,7 @@ export class Replica {
     this.timers = timers;
     this.remote = remote;
     this.alone = remote === NO_REMOTE;
+    this.maxLifeMs = maxLifeMs;
     this.largest = Math.floor(outboxMaxBytes * LARGEST_PART);
     this.session = new Session(this.state, {
       remote,
@@ -241,8 +243,9 @@ export class Replica {
 
   /** A factory's result. Never stamped anew: what came during its run wins. */
   async complete(key: string, draft: EntryDraft, version: string, budget = this.budget()): Promise<Landing> {
-    // Begun before the first connection: its place among the others is not known. It costs one cached value.
-    if (this.state.clock.aligned && !isAligned(version)) return 'superseded';
+    // Begun by a clock that was wrong: its place among the others is not known. It costs one cached value.
+    const { clock } = this.state;
+    if ((clock.aligned && !isAligned(version)) || !clock.isPossible(version)) return 'superseded';
     const { landed } = await this.write(key, () => this.entryOf(draft, version), version, budget);
     if (landed === 'superseded') this.state.counts.resurrectionsPrevented += 1;
     return landed;
@@ -318,7 +321,7 @@ export class Replica {
     if (version === undefined) return this.reconcileAbsent(key, own, begun);
     if (own === undefined || version > own.version) {
       const entry = this.decode(key, value?.bytes);
-      await state.learn(key, version, entry);
+      await state.learn(key, version, entry ?? (value?.bytes === undefined ? 'gone' : 'unknown'));
       return found(state.visible(entry), 'redis');
     }
     if (version < own.version) {
@@ -364,9 +367,9 @@ export class Replica {
   /** Redis has an older version than is known here: it lost the newer one. */
   private repair(key: string, { version, entry }: Known): void {
     const { outbox, codec, clock, counts } = this.state;
-    const { state, mutation } = outbox.get(key) ?? {};
-    const deletedHere = state === 'acknowledged' && mutation?.expiresAt === 0;
-    if (entry === undefined && !deletedHere) return;
+    const item = outbox.get(key);
+    const isGone = item?.state === 'acknowledged' && item.mutation.expiresAt <= clock.time();
+    if (entry === undefined && !isGone) return;
     counts.offered += 1;
     const bytes = entry && codec.encode(key, entry);
     const overflow = outbox.add(
@@ -426,14 +429,10 @@ export class Replica {
 
   private entryOf({ value, tags, freshMs, lifeMs }: EntryDraft, version: string): CacheEntry {
     const createdAt = this.state.clock.time();
-    return {
-      value,
-      version,
-      createdAt,
-      freshUntil: createdAt + freshMs,
-      expiresAt: createdAt + lifeMs,
-      tags,
-    };
+    // From its version on, which is long past where a factory took its time.
+    const expiresAt = Math.min(createdAt + lifeMs, versionMs(version) + this.maxLifeMs);
+    const freshUntil = Math.min(createdAt + freshMs, expiresAt);
+    return { value, version, createdAt, freshUntil, expiresAt, tags };
   }
 
   private mutationOf(key: string, version: string, entry: CacheEntry | undefined): Mutation {
@@ -447,7 +446,7 @@ export class Replica {
   private async keep(key: string, version: string, entry: CacheEntry | undefined): Promise<'local'> {
     const { state } = this;
     await state.local.put(key, version, this.snapshot(key, entry));
-    state.outbox.see(key, version, state.clock.machineTime());
+    state.outbox.see(key, version, 'seen', state.clock.machineTime());
     return 'local';
   }
 
@@ -476,12 +475,15 @@ export class Replica {
     if (state.settleOverflow(outbox.add(mutation, clock.machineTime()))) void this.tellMarks();
     const stored = state.storeLocally(key, version, this.snapshot(key, entry, bytes));
     if (session.online) {
+      const { losses } = session;
       outbox.hold(mutation, true);
       const outcome = await this.attempt(mutation, live, budget);
       outbox.hold(mutation, false);
       await stored;
       if (outcome?.kind === 'applied') {
-        outbox.acknowledge(mutation, clock.machineTime());
+        clock.observe(version);
+        if (losses === session.losses) outbox.acknowledge(mutation, clock.machineTime());
+        else session.drain();
         state.save([key]);
         return outcome;
       }

@@ -38,6 +38,8 @@ const CORRECTION_NOTED_MS = 100;
  */
 export class Session {
   online = false;
+  /** How often Redis was found to have lost its data. What it took before says nothing after. */
+  losses = 0;
   private wanted = false;
   private number = 0;
   private marksState: MarksState | undefined;
@@ -221,7 +223,8 @@ export class Session {
       if (sinceMs < since) continue;
       const { key, version, expiresAt } = mutation;
       const entry = expiresAt === 0 ? undefined : await local.get(key);
-      if (expiresAt === 0) outbox.reopen(key, version, undefined, nowMs);
+      // What has expired still replaces what is older.
+      if (expiresAt <= clock.time()) outbox.reopen(key, version, undefined, nowMs);
       else if (entry?.version === version) outbox.reopen(key, version, codec.encode(key, entry), nowMs);
     }
   }
@@ -263,6 +266,7 @@ export class Session {
   private noteLoss(): void {
     if (!this.dataLost) this.state.onEvent({ type: 'data_lost' });
     this.dataLost = true;
+    this.losses += 1;
     const { marksState, acquaintance } = this;
     if (marksState !== undefined && acquaintance !== undefined) {
       this.acquaintance = { ...acquaintance, incarnation: marksState.incarnation };
@@ -364,7 +368,7 @@ export class Session {
 
   /** False if there is no use in going on now. */
   private async send(batch: readonly Mutation[]): Promise<boolean> {
-    const { state, options } = this;
+    const { state, options, losses } = this;
     const outcomes = await options.remote.apply(batch, { live: false, timeoutMs: options.drainTimeoutMs });
     const taken = outcomes.filter(({ kind }) => kind !== 'refused').length;
     for (const [index, mutation] of batch.entries()) {
@@ -372,10 +376,11 @@ export class Session {
       switch (outcome?.kind) {
         case 'applied':
           state.counts.merged += 1;
-          state.outbox.acknowledge(mutation, state.clock.machineTime());
+          state.clock.observe(mutation.version);
+          if (losses === this.losses) state.outbox.acknowledge(mutation, state.clock.machineTime());
           break;
         case 'superseded':
-          await state.learn(mutation.key, outcome.version, undefined);
+          await state.learn(mutation.key, outcome.version, 'unknown');
           break;
         case 'ahead':
           this.realign(outcome.redisMs);
@@ -441,7 +446,7 @@ export class Session {
     const outcomes = await options.remote.apply(batch, { live: false, timeoutMs: options.drainTimeoutMs });
     for (const [index, { key }] of batch.entries()) {
       const outcome = outcomes[index];
-      if (outcome?.kind === 'superseded') await state.learn(key, outcome.version, undefined);
+      if (outcome?.kind === 'superseded') await state.learn(key, outcome.version, 'unknown');
     }
     const applied = outcomes.filter(({ kind }) => kind === 'applied').length;
     state.counts.offered += applied;
@@ -503,7 +508,7 @@ export class Session {
         .filter(([, version]) => isWrong(version))
         .map(([name, version]) => ({ version, change: (next: string) => marks.restamp(name, next) })),
     ].sort((a, b) => (a.version < b.version ? -1 : 1));
-    clock.rewind();
+    clock.rewind(isWrong);
     const known = [...[...outbox.all()].map(({ mutation }) => mutation.version), ...marks.record().values()];
     for (const version of known) if (!isWrong(version)) clock.observe(version);
     for (const { version, change } of changes) {
