@@ -1,0 +1,266 @@
+import { HybridLogicalClock } from '../../src/cache/replication/clock.js';
+import type { MarksRecord } from '../../src/cache/replication/remote.js';
+import type { EntryDraft, Landing } from '../../src/cache/replication/replica.js';
+import { Replica } from '../../src/cache/replication/replica.js';
+import { describe } from './describe.js';
+import type { EntryTable } from './entry-table.js';
+import type { MarkRecord, Payload, ProcessRecord, WriteRecord } from './history.js';
+import type { MachineClock } from './machine-clock.js';
+import { DiskWriter, ModelDisk, ModelDiskStore, ModelJournal, ModelMemoryStore } from './model-storage.js';
+import { observe } from './observer.js';
+import type { Oracle } from './oracle.js';
+import type { Random } from './random.js';
+import type { Scheduler } from './scheduler.js';
+import type { CallName, Server } from './simulated-network.js';
+import { Link } from './simulated-network.js';
+
+export interface World {
+  readonly scheduler: Scheduler;
+  readonly server: Server;
+  readonly oracle: Oracle;
+  readonly entries: EntryTable;
+  readonly maxLifeMs: number;
+  trace(line: () => string): void;
+}
+
+export interface InstanceOptions {
+  readonly node: number;
+  readonly disk: boolean;
+  readonly clock: MachineClock;
+  readonly random: Random;
+  readonly outboxMaxBytes: number;
+  readonly outboxMaxEntries: number;
+  readonly maxTagMarks: number;
+}
+
+export interface Draft {
+  readonly lifeMs: number;
+  readonly tags: readonly string[];
+  readonly pad: number;
+}
+
+/** No call may take longer, whatever Redis does: attempts of less than one time-out each. */
+const LONGEST_CALL_MS = 1500;
+
+/** One instance of the application, from start to crash; a restart makes another, on the same disk. */
+export class Instance {
+  readonly record: ProcessRecord;
+  readonly link: Link;
+  readonly replica: Replica;
+  private readonly clock: HybridLogicalClock;
+  private readonly writer: DiskWriter;
+  private readonly deleting = new Set<string>();
+  private open = false;
+
+  constructor(
+    private readonly world: World,
+    private readonly options: InstanceOptions,
+    disk: ModelDisk,
+    generation: number,
+  ) {
+    const { scheduler, server } = world;
+    const { random, clock, node } = options;
+    this.record = {
+      node,
+      generation,
+      durable: options.disk,
+      endedAt: undefined,
+      overflowed: false,
+      stepped: false,
+    };
+    this.clock = new HybridLogicalClock(random.hex(16), clock.now);
+    this.link = new Link(scheduler, server, random, this);
+    this.writer = new DiskWriter(scheduler, random);
+    this.replica = this.createReplica(disk);
+    observe(this.replica, this.record, world.oracle, this);
+  }
+
+  get time(): number {
+    return this.clock.time();
+  }
+
+  private readonly now = (): number => this.clock.time();
+
+  get errorMs(): number {
+    return this.clock.errorMs;
+  }
+
+  get aligned(): boolean {
+    return this.clock.aligned;
+  }
+
+  get alive(): boolean {
+    return this.open && this.record.endedAt === undefined;
+  }
+
+  async start(): Promise<void> {
+    await this.replica.open();
+    this.open = true;
+    this.link.open();
+  }
+
+  crash(): void {
+    this.record.endedAt = this.world.oracle.next();
+    this.link.close();
+    this.writer.die();
+  }
+
+  connected(): void {
+    this.world.trace(() => `node ${this.record.node} is connected`);
+    this.replica.connected();
+  }
+
+  disconnected(): void {
+    this.world.trace(() => `node ${this.record.node} is disconnected`);
+    this.replica.disconnected();
+  }
+
+  received(call: CallName, args: readonly unknown[], reply: unknown): void {
+    const { oracle, entries, trace } = this.world;
+    if (call !== 'beat') {
+      trace(() => {
+        const question = args.map((arg) => describe(arg, entries)).join(' ');
+        return `node ${this.record.node} ${call} ${question} -> ${describe(reply, entries)}`;
+      });
+    }
+    if (call === 'exchangeMarks') {
+      oracle.learnedMarks(this.record, (reply as { marks: MarksRecord }).marks);
+    }
+  }
+
+  async set(key: string, draft: Draft): Promise<void> {
+    const record = this.world.oracle.begin(this.record, 'set', key, draft.tags);
+    await this.run(record, () => this.replica.set(key, draftOf(record, draft)));
+  }
+
+  /** One at a time, so that the oracle can tell whose versions are whose. */
+  async delete(key: string): Promise<void> {
+    if (this.deleting.has(key)) return;
+    this.deleting.add(key);
+    const record = this.world.oracle.begin(this.record, 'delete', key, []);
+    await this.run(record, async () => (await this.replica.delete(key)).landed);
+    this.deleting.delete(key);
+  }
+
+  /** What `getOrSet` does after a miss. */
+  async compute(key: string, draft: Draft, runMs: number): Promise<void> {
+    const { oracle } = this.world;
+    const record = oracle.begin(this.record, 'compute', key, draft.tags);
+    await this.run(record, async () => {
+      const version = await this.replica.begin(key);
+      oracle.issued(record, version, this);
+      await this.sleep(runMs);
+      record.completedAt = oracle.next();
+      return this.replica.complete(key, draftOf(record, draft), version);
+    });
+  }
+
+  async mark(tags: readonly string[] | undefined): Promise<void> {
+    const { oracle } = this.world;
+    const names = tags === undefined ? ['clear'] : tags.map((tag) => `tag:${tag}`);
+    const landing = tags === undefined ? this.replica.clear() : this.replica.invalidateTags(tags);
+    // Stamped within the call; what a bound has folded at once counts under that name.
+    const own = this.replica['state'].marks.record();
+    const records = names.map((name) => {
+      const version = own.get(name) ?? own.get('floor') ?? '';
+      return oracle.marking(this.record, own.has(name) ? name : 'floor', version, this);
+    });
+    await this.runMark(records, landing);
+  }
+
+  async read(keys: readonly string[]): Promise<(string | undefined)[]> {
+    const { oracle, server, entries } = this.world;
+    const read = oracle.reading(this.record, keys, server.redis);
+    for (const key of keys) {
+      const entry = this.replica.peek(key);
+      if (entry !== undefined) oracle.served(read, key, entry, 'local');
+    }
+    try {
+      const found = await this.replica.read(keys);
+      for (const [index, key] of keys.entries()) {
+        const hit = found[index];
+        if (hit !== undefined) oracle.served(read, key, hit.entry, hit.from);
+      }
+      this.world.trace(() => `node ${this.record.node} read ${keys.join()} -> ${describe(found, entries)}`);
+      return found.map((hit) => hit?.entry.version);
+    } catch (error) {
+      oracle.fail('P1', `a read threw ${String(error)}`);
+      return [];
+    }
+  }
+
+  checkBounds(): void {
+    const { outbox, tagMarks } = this.replica.stats();
+    const entries = outbox.pending + outbox.acknowledged;
+    const { outboxMaxEntries, maxTagMarks } = this.options;
+    const isWithin =
+      entries <= outboxMaxEntries && outbox.bytes <= outbox.maxBytes && tagMarks <= maxTagMarks;
+    if (!isWithin)
+      this.world.oracle.fail(
+        'P10',
+        `${entries} entries, ${outbox.bytes} bytes, ${tagMarks} tags in node ${this.record.node}`,
+      );
+  }
+
+  private async run(record: WriteRecord, call: () => Promise<Landing>): Promise<void> {
+    const { oracle, scheduler, trace } = this.world;
+    const begunMs = scheduler.nowMs;
+    try {
+      const landed = await call();
+      oracle.end(record, landed);
+      this.checkBounds();
+      trace(() => `node ${this.record.node} ${record.kind} ${record.key} ${record.version} -> ${landed}`);
+    } catch (error) {
+      oracle.fail('P1', `a ${record.kind} threw ${String(error)}`);
+    }
+    if (record.kind !== 'compute' && scheduler.nowMs - begunMs > LONGEST_CALL_MS)
+      oracle.fail('P1', `a ${record.kind} took ${scheduler.nowMs - begunMs} ms`);
+  }
+
+  private async runMark(records: readonly MarkRecord[], landing: Promise<Landing>): Promise<void> {
+    const { oracle, trace } = this.world;
+    try {
+      const landed = await landing;
+      for (const record of records) oracle.endMark(record, landed);
+      this.checkBounds();
+      trace(
+        () =>
+          `node ${this.record.node} marked ${records.map(({ name, version }) => `${name} ${version}`).join()} -> ${landed}`,
+      );
+    } catch (error) {
+      oracle.fail('P1', `a mark threw ${String(error)}`);
+    }
+  }
+
+  private sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => void this.world.scheduler.after(ms, () => this.alive && resolve()));
+  }
+
+  private createReplica(disk: ModelDisk): Replica {
+    const { scheduler, maxLifeMs } = this.world;
+    const { random, outboxMaxBytes, outboxMaxEntries, maxTagMarks, disk: durable } = this.options;
+    const { commit } = this.writer;
+    return new Replica({
+      local: durable
+        ? new ModelDiskStore(disk.entries, commit, this.now)
+        : new ModelMemoryStore(new Map(), this.now),
+      remote: this.link,
+      journal: durable ? new ModelJournal(disk.records, commit) : undefined,
+      codec: this.world.entries,
+      clock: this.clock,
+      random: random.next,
+      timers: {
+        set: (ms, run) => scheduler.after(ms, () => this.record.endedAt === undefined && run()),
+        clear: () => {},
+      },
+      maxLifeMs,
+      outboxMaxBytes,
+      outboxMaxEntries,
+      maxTagMarks,
+    });
+  }
+}
+
+function draftOf({ id }: WriteRecord, { lifeMs, tags, pad }: Draft): EntryDraft {
+  return { value: { id, pad } satisfies Payload, tags, freshMs: lifeMs / 2, lifeMs };
+}

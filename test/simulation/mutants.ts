@@ -1,0 +1,410 @@
+import { HybridLogicalClock } from '../../src/cache/replication/clock.js';
+import { LocalCopy } from '../../src/cache/replication/local-copy.js';
+import { Marks } from '../../src/cache/replication/marks.js';
+import type { Mutation } from '../../src/cache/replication/mutation.js';
+import { Outbox } from '../../src/cache/replication/outbox.js';
+import { Persistence } from '../../src/cache/replication/persistence.js';
+import { Replica } from '../../src/cache/replication/replica.js';
+import { ReplicaState } from '../../src/cache/replication/replica-state.js';
+import { Session } from '../../src/cache/replication/session.js';
+import type { Known, Slot } from './model-redis.js';
+import { ModelRedis } from './model-redis.js';
+
+/** The core, or the scripts in Redis, without one of their rules. */
+export interface Mutant {
+  readonly name: string;
+  /** Of the replication rules; the number is the section. */
+  readonly rule: string;
+  /** Takes the rule out of the core; returns how to put it back. */
+  readonly apply?: () => () => void;
+  /** The scripts without the rule. */
+  readonly redis?: typeof ModelRedis;
+}
+
+type Method = (this: unknown, ...args: unknown[]) => unknown;
+
+const HOUR_MS = 3_600_000;
+const REPLICA = Replica.prototype;
+const SESSION = Session.prototype;
+const OUTBOX = Outbox.prototype;
+
+/** The methods are private to the code, and the point here is to break them. */
+function patch(owner: object, name: string, make: (original: Method) => Method): () => void {
+  const original: unknown = Reflect.get(owner, name);
+  if (typeof original !== 'function') throw new Error(`${name} is gone: its mutant has to follow the core`);
+  Reflect.set(owner, name, make(original as Method));
+  return () => void Reflect.set(owner, name, original);
+}
+
+const state = (owner: unknown): ReplicaState => Reflect.get(owner as object, 'state') as ReplicaState;
+const nothing: Method = () => undefined;
+const nothingLater: Method = () => Promise.resolve();
+
+class WithoutVersionCheck extends ModelRedis {
+  protected override isBeaten(): boolean {
+    return false;
+  }
+}
+
+class WithoutTombstones extends ModelRedis {
+  protected override slotAfter(slot: Slot, mutation: Mutation, isSet: boolean): Slot {
+    return isSet ? super.slotAfter(slot, mutation, isSet) : { fence: slot.fence };
+  }
+}
+
+class WithShortTombstones extends ModelRedis {
+  protected override guardUntil(): number {
+    return this.options.now() + HOUR_MS;
+  }
+}
+
+class WithoutGuardAfterExpiry extends ModelRedis {
+  protected override slotAfter(slot: Slot, mutation: Mutation, isSet: boolean): Slot {
+    const after = super.slotAfter(slot, mutation, isSet);
+    if (!isSet || after.guard === undefined) return after;
+    return { ...after, guard: { ...after.guard, untilMs: Math.ceil(mutation.expiresAt) } };
+  }
+}
+
+/** What has expired on its way leaves no trace. */
+class SkippingExpired extends ModelRedis {
+  protected override applyOne(mutation: Mutation, live: boolean): ReturnType<ModelRedis['applyOne']> {
+    const isLate = mutation.bytes !== undefined && mutation.expiresAt <= this.options.now();
+    return isLate ? { kind: 'applied', existed: false } : super.applyOne(mutation, live);
+  }
+}
+
+class WithoutAheadGate extends ModelRedis {
+  protected override believes(): boolean {
+    return true;
+  }
+}
+
+class WithoutFence extends ModelRedis {
+  protected override newestFence(_slot: Slot, known: string): string {
+    return known;
+  }
+}
+
+class WithSetWinningTies extends ModelRedis {
+  protected override isBeaten(version: string, isSet: boolean, known: Known, bound: string): boolean {
+    return super.isBeaten(version, isSet, { ...known, deleted: false }, bound);
+  }
+}
+
+export const MUTANTS: readonly Mutant[] = [
+  { name: 'no-version-check', rule: '3: newest wins in Redis', redis: WithoutVersionCheck },
+  { name: 'no-tombstone', rule: '2: a delete leaves a tombstone', redis: WithoutTombstones },
+  {
+    name: 'short-tombstone',
+    rule: '2: tombstones live MAX_LIFE from their version, not some time from their arrival',
+    redis: WithShortTombstones,
+  },
+  {
+    name: 'no-guard-after-expiry',
+    rule: '2: short TTLs must not reopen the past',
+    redis: WithoutGuardAfterExpiry,
+  },
+  {
+    name: 'late-set-skipped',
+    rule: '2: a set that arrives expired becomes a tombstone',
+    redis: SkippingExpired,
+  },
+  {
+    name: 'no-ahead-gate',
+    rule: '1: Redis is the gate for versions from the future',
+    redis: WithoutAheadGate,
+  },
+  { name: 'no-fence', rule: '7: a live write is above the fence of a running factory', redis: WithoutFence },
+  { name: 'tie-won-by-set', rule: '3: of one version, the delete wins', redis: WithSetWinningTies },
+  {
+    name: 'expired-set-dropped',
+    rule: '3: a queued set is never just skipped: expired, it shrinks to a tombstone',
+    apply: () =>
+      patch(
+        SESSION,
+        'drain',
+        (drain) =>
+          function (this) {
+            const { outbox, clock } = state(this);
+            for (const { mutation, state: kind } of outbox.all()) {
+              if (kind === 'pending' && mutation.bytes !== undefined && mutation.expiresAt <= clock.time())
+                outbox.remove(mutation);
+            }
+            return drain.call(this);
+          },
+      ),
+  },
+  {
+    name: 'overflow-drops',
+    rule: '3: at the bound, sets shrink to tombstones',
+    apply: () =>
+      patch(
+        OUTBOX,
+        'shrink',
+        () =>
+          function (this, mutation) {
+            (this as Outbox).remove(mutation as Mutation);
+          },
+      ),
+  },
+  {
+    name: 'stamp-at-end',
+    rule: '7: a computed value carries the version at which its factory began',
+    apply: () =>
+      patch(
+        REPLICA,
+        'complete',
+        (complete) =>
+          function (this, key, draft) {
+            return complete.call(this, key, draft, state(this).clock.tick());
+          },
+      ),
+  },
+  {
+    name: 'acknowledged-by-key',
+    rule: '3: an acknowledgement is of the version that it names',
+    apply: () =>
+      patch(
+        OUTBOX,
+        'acknowledge',
+        (acknowledge) =>
+          function (this, mutation, sinceMs) {
+            const waiting = (this as Outbox).get((mutation as Mutation).key)?.mutation;
+            return acknowledge.call(this, waiting ?? mutation, sinceMs);
+          },
+      ),
+  },
+  {
+    name: 'marks-at-connect-only',
+    rule: '5: a changed revision starts a merge of the marks',
+    apply: () => patch(SESSION, 'hasMarks', () => () => true),
+  },
+  {
+    name: 'serves-before-marks',
+    rule: '5: nothing read from Redis is served before its marks are merged',
+    apply: () =>
+      patch(
+        SESSION,
+        'confirms',
+        () =>
+          function (this, _marks, number) {
+            const session = this as Session;
+            return Promise.resolve(number === session.current && session.online);
+          },
+      ),
+  },
+  {
+    name: 'no-read-merge',
+    rule: '3: a read merges the local copy, the outbox and Redis by version',
+    apply: () =>
+      patch(
+        REPLICA,
+        'reconcile',
+        () =>
+          function (this, key, value) {
+            const { codec } = state(this);
+            const { bytes } = value as { bytes?: Uint8Array };
+            const entry = bytes && codec.decode(String(key), bytes);
+            return Promise.resolve(entry && { entry, from: 'redis' });
+          },
+      ),
+  },
+  {
+    name: 'no-restamp-of-live',
+    rule: '1: a refused live write moves the clock and is sent again',
+    apply: () =>
+      patch(
+        REPLICA,
+        'write',
+        (write) =>
+          function (this, key, draft, begun) {
+            return write.call(this, key, draft, begun ?? state(this).clock.tick());
+          },
+      ),
+  },
+  {
+    name: 'mark-at-clock',
+    rule: '1: a mark is stamped ahead by the alignment error',
+    apply: () =>
+      patch(
+        REPLICA,
+        'markVersion',
+        () =>
+          function (this) {
+            return state(this).clock.tick();
+          },
+      ),
+  },
+  {
+    name: 'no-restamp-at-connect',
+    rule: '1: what was stamped before the first alignment is re-stamped',
+    apply: () => patch(SESSION, 'restamp', () => nothing),
+  },
+  {
+    name: 'no-alignment',
+    rule: '1: the clock goes by Redis TIME',
+    apply: () =>
+      patch(
+        HybridLogicalClock.prototype,
+        'align',
+        (align) =>
+          function (this) {
+            const clock = this as HybridLogicalClock;
+            return align.call(this, clock.machineTime(), clock.machineTime());
+          },
+      ),
+  },
+  {
+    name: 'acknowledged-is-kept',
+    rule: '3: acknowledged writes are offered again after a failover',
+    apply: () =>
+      patch(
+        SESSION,
+        'reopen',
+        (reopen) =>
+          function (this, all) {
+            return Reflect.get(this as object, 'dataLost') === true
+              ? reopen.call(this, all)
+              : Promise.resolve();
+          },
+      ),
+  },
+  {
+    name: 'no-reopen-after-loss',
+    rule: '3: acknowledged deletes are offered again after a loss',
+    apply: () => patch(SESSION, 'reopen', () => nothingLater),
+  },
+  {
+    name: 'no-offers-after-loss',
+    rule: '4: live entries are offered to a Redis that lost its data',
+    apply: () =>
+      patch(
+        SESSION,
+        'offer',
+        () =>
+          function (this) {
+            Reflect.set(this as object, 'dataLost', false);
+          },
+      ),
+  },
+  {
+    name: 'no-incarnation-check',
+    rule: '4: another incarnation of the marks is a loss of data',
+    apply: () => patch(SESSION, 'noteLoss', () => nothing),
+  },
+  {
+    name: 'no-read-repair',
+    rule: '3: who knows something newer than Redis has offers it',
+    apply: () => patch(REPLICA, 'repair', () => nothing),
+  },
+  {
+    name: 'expiry-renewed',
+    rule: '2: a replay renews no expiry',
+    apply: () =>
+      patch(
+        SESSION,
+        'asSent',
+        (asSent) =>
+          function (this, mutation) {
+            const sent = asSent.call(this, mutation) as Mutation;
+            return sent.bytes === undefined ? sent : { ...sent, expiresAt: sent.expiresAt + 60_000 };
+          },
+      ),
+  },
+  {
+    name: 'deletes-kept-as-sets',
+    rule: '3: tombstones stay in the log for their whole life',
+    apply: () =>
+      patch(
+        OUTBOX,
+        'expire',
+        (expire) =>
+          function (this, setsBeforeMs) {
+            return expire.call(this, setsBeforeMs, 'f'.repeat(32));
+          },
+      ),
+  },
+  {
+    name: 'seen-not-noted',
+    rule: '3: what somebody else deleted does not come back from here',
+    apply: () => patch(OUTBOX, 'see', () => () => false),
+  },
+  {
+    name: 'journal-not-awaited',
+    rule: 'P7: what was accepted in an outage is durable before it is answered',
+    apply: () =>
+      patch(
+        Persistence.prototype,
+        'saveItems',
+        (saveItems) =>
+          function (this, keys) {
+            void saveItems.call(this, keys);
+            return Promise.resolve();
+          },
+      ),
+  },
+  {
+    name: 'marks-not-in-journal',
+    rule: 'P7: marks that Redis has not got survive a crash',
+    apply: () => patch(Persistence.prototype, 'saveMarks', () => nothingLater),
+  },
+  {
+    name: 'local-copy-last-wins',
+    rule: '3: the local copy keeps the newest, too',
+    apply: () =>
+      patch(
+        LocalCopy.prototype,
+        'put',
+        () =>
+          function (this, key, _version, entry) {
+            const copy = this as LocalCopy;
+            const value = (entry as () => Parameters<LocalCopy['store']['set']>[1] | undefined)();
+            const { store } = { store: copy['store'] };
+            return value === undefined ? store.delete(String(key)) : store.set(String(key), value);
+          },
+      ),
+  },
+  {
+    name: 'marks-last-wins',
+    rule: '5: marks merge by maximum',
+    apply: () =>
+      patch(
+        Marks.prototype,
+        'merge',
+        () =>
+          function (this, record) {
+            for (const [name, version] of record as ReadonlyMap<string, string>)
+              (this as Marks).restamp(name, version);
+            return true;
+          },
+      ),
+  },
+  {
+    name: 'tags-forgotten-at-the-cap',
+    rule: '3: at the cap, tag marks fold into a floor',
+    apply: () =>
+      patch(
+        Marks.prototype,
+        'fold',
+        () =>
+          function (this) {
+            const marks = this as Marks;
+            const [tags, most] = [marks['tags'], marks['maxTags']];
+            for (const tag of tags.keys()) if (tags.size > most) tags.delete(tag);
+          },
+      ),
+  },
+  {
+    name: 'cold-joiner-believes',
+    rule: '5: without marks and memory of them, entries are misses for a heartbeat',
+    apply: () => patch(SESSION, 'beCold', () => nothing),
+  },
+];
+
+export function mutantNamed(name: string): Mutant {
+  const mutant = MUTANTS.find((candidate) => candidate.name === name);
+  if (mutant === undefined)
+    throw new RangeError(`There is no mutant ${name}; --mutant list has their names.`);
+  return mutant;
+}

@@ -1,0 +1,33 @@
+import { describe, expect, it } from '@jest/globals';
+import { ModelRedis } from './model-redis.js';
+import { mutantNamed } from './mutants.js';
+import { KINDS, scheduleOf } from './schedule.js';
+import { shrink } from './shrink.js';
+import { explain, runSeed, simulate } from './simulate.js';
+
+const SCHEDULES = 10_000;
+
+describe('the replication core, simulated', () => {
+  it(`keeps its promises in ${SCHEDULES} schedules, in which everything happens that can`, async () => {
+    const { failure, schedules, actions } = await simulate({ firstSeed: 1, seeds: SCHEDULES });
+    expect(failure && (await explain(failure))).toBeUndefined();
+    expect(schedules).toBe(SCHEDULES);
+    expect(KINDS.filter((kind) => (actions.get(kind) ?? 0) < SCHEDULES / 10)).toEqual([]);
+  }, 120_000);
+
+  it('plays a seed the same way each time', async () => {
+    const runs = [await runSeed(7, { traced: true }), await runSeed(7, { traced: true })];
+    expect(runs[0]?.trace.length).toBeGreaterThan(100);
+    expect(runs[0]).toEqual(runs[1]);
+  });
+
+  it('finds what is broken, and the least that shows it', async () => {
+    const { redis = ModelRedis } = mutantNamed('no-version-check');
+    const { failure } = await simulate({ firstSeed: 1, seeds: 1000, redis });
+    const schedule = scheduleOf(failure?.seed ?? 0);
+    const { violation = { promise: '', detail: '' } } = failure ?? {};
+    const shrunk = await shrink(schedule, violation, { redis });
+    expect(shrunk.run.violation?.promise).toBe(violation.promise);
+    expect(shrunk.schedule.steps.length).toBeLessThan(10);
+  });
+});
