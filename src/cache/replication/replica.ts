@@ -393,10 +393,11 @@ export class Replica {
     const { clock } = state;
     // At once: what is called later is newer, also where the calls before it still wait for the local storage.
     let version = given ?? clock.tick();
-    const own = await state.known(key);
-    const existed = state.visible(own?.entry) !== undefined;
-    if (given === undefined && this.isStale(version, own)) version = clock.tick();
+    let existed = false;
     for (let attempt = 0; ; attempt += 1) {
+      const own = await state.known(key);
+      if (attempt === 0) existed = state.visible(own?.entry) !== undefined;
+      if (given === undefined && this.isStale(version, own)) version = clock.tick();
       const entry = entryOf?.(version);
       const isHidden = entry !== undefined && state.marks.hides(entry);
       if (isHidden || (own !== undefined && own.version >= version)) return { landed: 'superseded', existed };
