@@ -136,7 +136,9 @@ export class Cache {
    * @throws InvalidCacheOptionError, ValueNotSerializableError, EntryTooLargeError, StorageClosedError
    */
   async set(key: string, value: unknown, options: SetOptions = {}): Promise<WriteOutcome> {
-    const outcome = await this.storage.write(key, this.draftOf(value, options));
+    const draft = this.draftOf(value, options);
+    this.flights.close(key);
+    const outcome = await this.storage.write(key, draft);
     this.counters.sets += 1;
     return outcome;
   }
@@ -164,6 +166,7 @@ export class Cache {
   ): Promise<Resolution<T> | undefined> {
     options.signal?.throwIfAborted();
     if (options.ttlMs !== undefined) checkTtlMs('ttlMs', options.ttlMs, this.storage.maxLifeMs);
+    if (typeof options.tags !== 'function') checkTags(options.tags ?? []);
     const { mode = 'default', signal } = options;
     if (mode === 'cached') return this.read<T>(key, options);
     if (mode !== 'default') {
@@ -180,10 +183,8 @@ export class Cache {
         ) as Promise<Resolution<T>>;
       }
       const shared = (await running) as Resolution<T>;
-      // The flight may have landed on an entry that is good enough for its caller and not for this one; or have begun
-      // before a delete that this caller knows of.
-      if (shared.kind === 'hit' ? options.accept?.(shared.entry) === false : shared.write === 'superseded')
-        continue;
+      // The flight may have landed on an entry that is good enough for its caller and not for this one.
+      if (shared.kind === 'hit' && options.accept?.(shared.entry) === false) continue;
       this.countShared(shared);
       return shared.kind === 'computed' ? { ...shared, kind: 'collapsed' } : shared;
     }
@@ -194,6 +195,7 @@ export class Cache {
    * a factory that is running now either.
    */
   async delete(key: string): Promise<Written> {
+    this.flights.close(key);
     const written = await this.storage.remove(key);
     if (written.existed) this.counters.deletes += 1;
     return written;
@@ -205,13 +207,17 @@ export class Cache {
    * @throws InvalidCacheOptionError
    */
   async invalidateTags(tags: readonly string[]): Promise<WriteOutcome> {
-    const outcome = await this.storage.invalidateTags(checkTags(tags));
+    checkTags(tags);
+    // What they will carry nobody knows yet.
+    this.flights.close();
+    const outcome = await this.storage.invalidateTags(tags);
     this.counters.invalidations += 1;
     return outcome;
   }
 
   /** Removes every entry of this cache's namespace and nothing else. */
   clear(): Promise<WriteOutcome> {
+    this.flights.close();
     return this.storage.clear();
   }
 

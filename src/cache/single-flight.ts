@@ -6,7 +6,7 @@
 export class SingleFlight<T> {
   private readonly flights = new Map<string, Flight<T>>();
 
-  /** Number of computations that run now. */
+  /** Number of computations that run now and can be joined. */
   get size(): number {
     return this.flights.size;
   }
@@ -24,6 +24,12 @@ export class SingleFlight<T> {
     });
     this.flights.set(key, flight);
     return flight.wait(signal);
+  }
+
+  /** Nobody joins the computation that runs now, of one key or of all: it goes on for those who wait for it already. */
+  close(key?: string): void {
+    if (key === undefined) this.flights.clear();
+    else this.flights.delete(key);
   }
 }
 
