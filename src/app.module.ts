@@ -57,6 +57,7 @@ function cacheOptions(config: ConfigService): CacheModuleOptions {
     outboxMaxBytes: environment.CACHE_OUTBOX_MAX_BYTES,
     maxLifeMs: environment.CACHE_MAX_LIFE_MS,
     ttlMs: environment.CACHE_TTL_MS,
+    staleMs: environment.CACHE_STALE_MS,
     compressionMinBytes: environment.CACHE_COMPRESSION_MIN_BYTES,
     encryptionKeys: environment.CACHE_ENCRYPTION_KEYS,
     redis: redisSettings(environment),

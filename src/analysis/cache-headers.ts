@@ -1,5 +1,6 @@
 import type { AnalysisOutcome } from '../ai/ai-service-manager.js';
 import type { AnalysisCachePolicy } from '../ai/analysis-cache-manager.js';
+import type { EntryUse } from '../cache/cache.js';
 import type { CacheEntry } from '../cache/storage/cache-entry.js';
 
 /** Caching as HTTP says it: request directives of RFC 9111 section 5.2.1, the answer's fields of RFC 9211. */
@@ -10,6 +11,9 @@ export interface CacheDirectives {
   readonly onlyIfCached: boolean;
   readonly maxAgeMs?: number;
   readonly minFreshMs?: number;
+  /** Infinity for a `max-stale` without a number. */
+  readonly maxStaleMs?: number;
+  readonly staleIfErrorMs?: number;
 }
 
 const DIRECTIVE = /(?:^|[,\s])([a-z-]+)(?:\s*=\s*"?(\d{1,10})"?)?(?=\s*(?:,|$))/gi;
@@ -26,12 +30,16 @@ export function parseCacheControl(header: string | undefined): CacheDirectives {
   };
   const maxAgeMs = seconds('max-age');
   const minFreshMs = seconds('min-fresh');
+  const maxStaleMs = seconds('max-stale') ?? (given.has('max-stale') ? Infinity : undefined);
+  const staleIfErrorMs = seconds('stale-if-error');
   return {
     noCache: given.has('no-cache'),
     noStore: given.has('no-store'),
     onlyIfCached: given.has('only-if-cached'),
     ...(maxAgeMs === undefined ? {} : { maxAgeMs }),
     ...(minFreshMs === undefined ? {} : { minFreshMs }),
+    ...(maxStaleMs === undefined ? {} : { maxStaleMs }),
+    ...(staleIfErrorMs === undefined ? {} : { staleIfErrorMs }),
   };
 }
 
@@ -43,11 +51,25 @@ export function cachePolicyOf(
   directives: CacheDirectives,
   now: () => number,
 ): Omit<AnalysisCachePolicy, 'signal'> {
-  const { maxAgeMs, minFreshMs } = directives;
-  const accept = ({ createdAt, freshUntil }: CacheEntry): boolean =>
-    !(directives.noCache && directives.onlyIfCached) &&
-    (maxAgeMs === undefined || now() - createdAt <= maxAgeMs) &&
-    (minFreshMs === undefined || freshUntil - now() >= minFreshMs);
+  const { maxAgeMs, minFreshMs, maxStaleMs, staleIfErrorMs } = directives;
+  const asksForFresh = maxAgeMs !== undefined || minFreshMs !== undefined;
+  const accept = ({ createdAt, freshUntil }: CacheEntry, use: EntryUse): boolean => {
+    if (directives.noCache && directives.onlyIfCached) return false;
+    const staleMs = now() - freshUntil;
+    switch (use) {
+      case 'fresh':
+        return (
+          (maxAgeMs === undefined || now() - createdAt <= maxAgeMs) &&
+          (minFreshMs === undefined || -staleMs >= minFreshMs)
+        );
+      case 'stale-while-revalidate':
+        // Who may not be made to wait for a computation asks for it himself.
+        if (maxStaleMs === undefined) return !asksForFresh && !directives.onlyIfCached;
+        return staleMs <= maxStaleMs;
+      case 'stale-if-error':
+        return staleIfErrorMs === undefined ? !asksForFresh : staleMs <= staleIfErrorMs;
+    }
+  };
   if (directives.onlyIfCached) return { mode: 'cached', accept };
   if (directives.noStore) return { mode: 'bypass' };
   if (directives.noCache) return { mode: 'refresh' };
@@ -58,7 +80,7 @@ export function cachePolicyOf(
 export function cacheStatusOf(outcome: AnalysisOutcome, directives: CacheDirectives, now: number): string {
   switch (outcome.kind) {
     case 'hit':
-      return `athena; hit; ttl=${wholeSeconds(outcome.entry.freshUntil - now)}; detail=${outcome.tier}`;
+      return `athena; hit; ttl=${wholeSeconds(outcome.entry.freshUntil - now)}; detail=${outcome.stale ?? outcome.tier}`;
     case 'collapsed':
       return 'athena; fwd=miss; collapsed';
     case 'computed': {

@@ -42,6 +42,17 @@ export class EntryTooLargeError extends CacheError {
   }
 }
 
+/** The value was not computed within the caller's `hardTimeoutMs`; the computation goes on, and is stored. */
+export class FactoryTimeoutError extends CacheError {
+  readonly code = 'cache_factory_timeout';
+  constructor(
+    readonly key: string,
+    readonly timeoutMs: number,
+  ) {
+    super(`The value was not computed within ${timeoutMs} ms.`);
+  }
+}
+
 /** The storage cannot be reached or does not answer in time. */
 export class StorageUnavailableError extends CacheError {
   readonly code = 'cache_storage_unavailable';

@@ -129,11 +129,12 @@ const sharedOver = (connection: RedisConnection, maxLifeMs: number): SharedSide 
   close: () => connection.close(),
 });
 
-function createCache(storage: ReplicatedCacheStorage, { ttlMs }: CacheModuleOptions): Cache {
+function createCache(storage: ReplicatedCacheStorage, { ttlMs, staleMs }: CacheModuleOptions): Cache {
   const logger = new Logger('Cache');
   return new Cache({
     storage,
     ...(ttlMs === undefined ? {} : { ttlMs }),
+    ...(staleMs === undefined ? {} : { staleMs }),
     onFault: (fault) => logger.warn({ code: fault.code }, fault.message),
   });
 }

@@ -14,6 +14,8 @@ export interface CacheModuleOptions {
   readonly diskMaxBytes?: number;
   /** How long a value is fresh unless the write says otherwise. Default one hour. */
   readonly ttlMs?: number;
+  /** How long after that it may be served while it is computed anew, or when that fails. Default 0. */
+  readonly staleMs?: number;
   /**
    * Nothing lives longer, and deletes are remembered so long; the same on all instances that share a Redis. Default a
    * week.

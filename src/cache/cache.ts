@@ -1,8 +1,11 @@
-import { CacheError } from './cache.errors.js';
+import { CacheError, FactoryTimeoutError, InvalidCacheOptionError } from './cache.errors.js';
 import { checkTags, checkTtlMs } from './cache.options.js';
-import type { CallBudget } from './replication/call-budget.js';
+import type { CallBudget, Timers } from './replication/call-budget.js';
 import type { EntryDraft, Written } from './replication/replica.js';
+import type { Flight } from './single-flight.js';
 import { SingleFlight } from './single-flight.js';
+import type { Freshness, FreshnessOptions, ResultPolicy } from './staleness.js';
+import { checkFreshness, draftOf, isDueEarly } from './staleness.js';
 import type { CacheEntry } from './storage/cache-entry.js';
 import type {
   CacheStorage,
@@ -18,20 +21,27 @@ export interface CacheOptions {
   readonly storage: CacheStorage;
   /** How long a value is fresh unless the write says otherwise, in milliseconds. Default one hour. */
   readonly ttlMs?: number;
+  /** How long after that it may be served while it is computed anew, or when that fails. Default 0: not at all. */
+  readonly staleMs?: number;
   /** Epoch milliseconds, for a storage that does not stamp. Default `Date.now`. */
   readonly now?: () => number;
+  /** Default: those of Node. */
+  readonly timers?: Timers;
+  /** 0 to 1. Default `Math.random`. */
+  readonly random?: () => number;
   /** Called for a storage fault that a caller did not get to see. Default: counted only. */
   readonly onFault?: (fault: CacheError) => void;
 }
 
-export interface SetOptions {
-  /** How long the value is fresh, in milliseconds. 0: gone at once, the key is a miss from now on. */
-  readonly ttlMs?: number;
+export interface SetOptions extends FreshnessOptions {
   /** Names by which the entry can be found again. */
   readonly tags?: readonly string[];
 }
 
-export interface GetOrSetOptions<T = unknown> extends Omit<SetOptions, 'tags'> {
+/** What an entry that was found would be used for. */
+export type EntryUse = 'fresh' | 'stale-while-revalidate' | 'stale-if-error';
+
+export interface GetOrSetOptions<T = unknown> extends FreshnessOptions {
   /** Names by which the entry can be found again, or how to tell them from the value. */
   readonly tags?: readonly string[] | ((value: T) => readonly string[]);
   /** Gives up this caller only; the computation goes on for the others. */
@@ -43,18 +53,51 @@ export interface GetOrSetOptions<T = unknown> extends Omit<SetOptions, 'tags'> {
    * - `cached`: read only; nothing is computed.
    */
   readonly mode?: 'default' | 'refresh' | 'bypass' | 'cached';
-  /** Whether a stored entry will do; one that does not is computed anew. Default: any that is fresh. */
-  readonly accept?: (entry: CacheEntry) => boolean;
+  /** Whether a stored entry will do for that use. Default: it does; in mode `cached` only if it is fresh. */
+  readonly accept?: (entry: CacheEntry, use: EntryUse) => boolean;
+  /** How long a caller waits for the computation before it gets a stale value, if there is one. Default 0. */
+  readonly softTimeoutMs?: number;
+  /** How long a caller waits where there is none. Default: as long as it takes. The computation goes on. */
+  readonly hardTimeoutMs?: number;
+  /**
+   * How eagerly a value that is still fresh is computed anew, in the background: weighted by what its computation took.
+   * 0: never. Default 1.
+   */
+  readonly eagerness?: number;
 }
 
-/** Computes the value of a key; `signal` is aborted when nobody waits for it any more. */
-export type Factory<T> = (context: { readonly signal: AbortSignal }) => Promise<T> | T;
+export interface FactoryContext {
+  /** Aborted when nobody waits for the value any more. */
+  readonly signal: AbortSignal;
+  /** What is stored already and not fresh any more. */
+  readonly stale: CacheEntry | undefined;
+  /** Overrides what the caller said: the life, the tags, and whether the value is stored at all. */
+  readonly decide: (policy: ResultPolicy) => void;
+}
+
+/** Computes the value of a key. */
+export type Factory<T> = (context: FactoryContext) => Promise<T> | T;
+
+/** Computes the values of some keys, in their order. */
+export type ManyFactory<T> = (keys: readonly string[]) => Promise<readonly T[]> | readonly T[];
 
 /** How a call of `resolve` came by its value. */
 export type Resolution<T> =
-  | { readonly kind: 'hit'; readonly entry: CacheEntry<T>; readonly tier: CacheTier }
+  | {
+      readonly kind: 'hit';
+      readonly entry: CacheEntry<T>;
+      readonly tier: CacheTier;
+      /** Absent: it is fresh. */
+      readonly stale?: Exclude<EntryUse, 'fresh'>;
+    }
   | { readonly kind: 'computed'; readonly entry: CacheEntry<T>; readonly write: WriteOutcome | 'none' }
   | { readonly kind: 'collapsed'; readonly entry: CacheEntry<T>; readonly write: WriteOutcome | 'none' };
+
+type Hit<T> = Extract<Resolution<T>, { kind: 'hit' }>;
+type Computed<T> = Extract<Resolution<T>, { kind: 'computed' }>;
+
+/** What a look at the storage came to: an entry that will do, or a computation that runs now. */
+type Landing = { readonly hit: StoredEntry } | { readonly computation: Flight<Computed<unknown>> };
 
 export interface CacheStats {
   readonly hits: number;
@@ -66,6 +109,11 @@ export interface CacheStats {
   readonly computed: number;
   /** Calls that waited for the factory of another. */
   readonly collapsed: number;
+  /** Hits that were not fresh any more: while the value was computed anew, and because that failed. */
+  readonly staleWhileRevalidating: number;
+  readonly staleIfError: number;
+  /** Fresh values that were computed anew before their end. */
+  readonly earlyRefreshes: number;
   readonly factoryErrors: number;
   readonly sets: number;
   readonly deletes: number;
@@ -79,20 +127,34 @@ export interface CacheStats {
 
 const HOUR_MS = 3_600_000;
 
+const NODE_TIMERS: Timers = {
+  set: (ms, run) => setTimeout(run, ms),
+  clear: (timer) => clearTimeout(timer as NodeJS.Timeout),
+};
+
 /**
  * What services inject: any key, any value that can be serialised, one computation at a time for a key. Values come
  * back as they went in and are shared: what can be frozen is frozen.
  */
 export class Cache {
   private readonly storage: ReplicatedCacheStorage;
-  private readonly ttlMs: number;
+  private readonly freshness: Freshness;
+  private readonly timers: Timers;
+  private readonly random: () => number;
   private readonly onFault: (fault: CacheError) => void;
-  private readonly flights = new SingleFlight<Resolution<unknown>>();
+  /** Looks at the storage, and computations. While either runs, nobody begins another. */
+  private readonly reads = new SingleFlight<Landing>();
+  private readonly computations = new SingleFlight<Computed<unknown>>();
+  /** Computations of what is stored already. */
+  private readonly renewals = new WeakSet<Flight<Computed<unknown>>>();
   private readonly hitsByTier: Record<CacheTier, number> = { memory: 0, disk: 0, redis: 0 };
   private readonly counters = {
     misses: 0,
     computed: 0,
     collapsed: 0,
+    staleWhileRevalidating: 0,
+    staleIfError: 0,
+    earlyRefreshes: 0,
     factoryErrors: 0,
     sets: 0,
     deletes: 0,
@@ -101,10 +163,14 @@ export class Cache {
   };
 
   /** @throws InvalidCacheOptionError */
-  constructor({ storage, ttlMs = HOUR_MS, now, onFault = () => {} }: CacheOptions) {
+  constructor(options: CacheOptions) {
+    const { storage, ttlMs = HOUR_MS, staleMs = 0, now, random = Math.random } = options;
     this.storage = ReplicatedCacheStorage.over(storage, now);
-    this.ttlMs = checkTtlMs('ttlMs', ttlMs, this.storage.maxLifeMs);
-    this.onFault = onFault;
+    this.freshness = { ttlMs, staleMs, maxLifeMs: this.storage.maxLifeMs, random };
+    checkFreshness({}, this.freshness);
+    this.timers = options.timers ?? NODE_TIMERS;
+    this.random = random;
+    this.onFault = options.onFault ?? (() => {});
   }
 
   /** The value, if it can be had without waiting; never asks the network. */
@@ -136,8 +202,8 @@ export class Cache {
    * @throws InvalidCacheOptionError, ValueNotSerializableError, EntryTooLargeError, StorageClosedError
    */
   async set(key: string, value: unknown, options: SetOptions = {}): Promise<WriteOutcome> {
-    const draft = this.draftOf(value, options);
-    this.flights.close(key);
+    const draft = draftOf(value, options, this.freshness);
+    this.closeFlights(key);
     const outcome = await this.storage.write(key, draft);
     this.counters.sets += 1;
     return outcome;
@@ -164,30 +230,68 @@ export class Cache {
     factory: Factory<T>,
     options: GetOrSetOptions<T> = {},
   ): Promise<Resolution<T> | undefined> {
-    options.signal?.throwIfAborted();
-    if (options.ttlMs !== undefined) checkTtlMs('ttlMs', options.ttlMs, this.storage.maxLifeMs);
-    if (typeof options.tags !== 'function') checkTags(options.tags ?? []);
+    this.check(options);
     const { mode = 'default', signal } = options;
-    if (mode === 'cached') return this.read<T>(key, options);
+    signal?.throwIfAborted();
+    if (mode === 'cached') return this.readOnly<T>(key, options);
     if (mode !== 'default') {
-      const alone = new SingleFlight<Resolution<T>>();
-      return alone.begin(key, (inner) => this.compute(key, factory, options, inner), signal);
+      const alone = new SingleFlight<Computed<T>>();
+      return alone.start(key, (inner) => this.compute(key, factory, options, inner)).wait(signal);
     }
     for (;;) {
-      const running = this.flights.join(key, signal);
-      if (running === undefined) {
-        return this.flights.begin(
-          key,
-          (inner) => this.readOrCompute(key, factory, options, inner),
-          signal,
-        ) as Promise<Resolution<T>>;
+      const running = this.computations.find(key) as Flight<Computed<T>> | undefined;
+      if (running !== undefined) return this.share(key, running, options);
+      const reading = this.reads.find(key);
+      const landing = await (
+        reading ?? this.reads.start(key, (inner) => this.look(key, factory, options, inner))
+      ).wait(signal);
+      if ('computation' in landing) {
+        const computation = landing.computation as Flight<Computed<T>>;
+        if (reading !== undefined) return this.share(key, computation, options);
+        return this.settle(key, computation, options);
       }
-      const shared = (await running) as Resolution<T>;
-      // The flight may have landed on an entry that is good enough for its caller and not for this one.
-      if (shared.kind === 'hit' && options.accept?.(shared.entry) === false) continue;
-      this.countShared(shared);
-      return shared.kind === 'computed' ? { ...shared, kind: 'collapsed' } : shared;
+      // Another caller's look may have found what is good enough for him and not for this one.
+      if (this.isAccepted(landing.hit.entry, 'fresh', options)) return this.hit<T>(landing.hit);
     }
+  }
+
+  /**
+   * `getOrSet` of many keys: one look at the storage, and one run of the factory, for the keys that nobody has and
+   * nobody computes. In the order of `keys`.
+   * @throws as `getOrSet`, and InvalidCacheOptionError if the factory gives fewer or more values than it was asked for
+   */
+  async getOrSetMany<T>(
+    keys: readonly string[],
+    factory: ManyFactory<T>,
+    options: Pick<GetOrSetOptions<T>, keyof FreshnessOptions | 'tags'> = {},
+  ): Promise<T[]> {
+    this.check(options);
+    const distinct = [...new Set(keys)];
+    const idle = distinct.filter((key) => !this.computations.find(key) && !this.reads.find(key));
+    const looked = Promise.withResolvers<ReadonlyMap<string, StoredEntry | undefined>>();
+    looked.promise.catch(() => {});
+    const batch = new Batch(factory);
+    const landings = new Map(
+      idle.map((key) => [
+        key,
+        this.reads.start(key, async () =>
+          this.land(key, (await looked.promise).get(key), () => batch.valueOf(key), options),
+        ),
+      ]),
+    );
+    const values = distinct.map(async (key): Promise<readonly [string, T]> => {
+      const reading = landings.get(key);
+      if (reading === undefined) return [key, await this.getOrSet(key, () => batch.valueOf(key), options)];
+      const landing = await reading.wait();
+      if ('hit' in landing) return [key, this.hit<T>(landing.hit).entry.value];
+      const computation = landing.computation as Flight<Computed<T>>;
+      return [key, (await this.settle(key, computation, options)).entry.value];
+    });
+    this.storage.getMany(idle).then((found) => {
+      looked.resolve(new Map(idle.map((key, index) => [key, found[index]])));
+    }, looked.reject);
+    const found = new Map(await Promise.all(values));
+    return keys.map((key) => found.get(key) as T);
   }
 
   /**
@@ -195,7 +299,7 @@ export class Cache {
    * a factory that is running now either.
    */
   async delete(key: string): Promise<Written> {
-    this.flights.close(key);
+    this.closeFlights(key);
     const written = await this.storage.remove(key);
     if (written.existed) this.counters.deletes += 1;
     return written;
@@ -209,7 +313,7 @@ export class Cache {
   async invalidateTags(tags: readonly string[]): Promise<WriteOutcome> {
     checkTags(tags);
     // What they will carry nobody knows yet.
-    this.flights.close();
+    this.closeFlights();
     const outcome = await this.storage.invalidateTags(tags);
     this.counters.invalidations += 1;
     return outcome;
@@ -217,7 +321,7 @@ export class Cache {
 
   /** Removes every entry of this cache's namespace and nothing else. */
   clear(): Promise<WriteOutcome> {
-    this.flights.close();
+    this.closeFlights();
     return this.storage.clear();
   }
 
@@ -239,28 +343,147 @@ export class Cache {
       hitsByTier: { ...this.hitsByTier },
       hitRatio: reads === 0 ? 0 : hits / reads,
       ...this.counters,
-      computing: this.flights.size,
+      computing: this.computations.size,
       storage: this.storage.stats(),
     };
   }
 
-  private async readOrCompute<T>(
+  private check(options: GetOrSetOptions<never>): void {
+    checkFreshness(options, this.freshness);
+    const { tags = [], softTimeoutMs = 0, hardTimeoutMs = 0, eagerness = 1 } = options;
+    if (typeof tags !== 'function') checkTags(tags);
+    checkTtlMs('softTimeoutMs', softTimeoutMs);
+    checkTtlMs('hardTimeoutMs', hardTimeoutMs);
+    if (!(eagerness >= 0 && eagerness <= 100)) {
+      throw new InvalidCacheOptionError('eagerness', 'from 0 to 100', eagerness);
+    }
+  }
+
+  private async readOnly<T>(key: string, options: GetOrSetOptions<T>): Promise<Hit<T> | undefined> {
+    const stored = await this.storage.get(key);
+    if (stored !== undefined) {
+      if (this.isFresh(stored.entry)) {
+        if (this.isAccepted(stored.entry, 'fresh', options)) return this.hit<T>(stored);
+      } else if (options.accept?.(stored.entry, 'stale-while-revalidate') === true) {
+        return this.hit<T>(stored, 'stale-while-revalidate');
+      }
+    }
+    this.counters.misses += 1;
+    return undefined;
+  }
+
+  /** One look at the storage for all who ask now. */
+  private async look<T>(
     key: string,
     factory: Factory<T>,
     options: GetOrSetOptions<T>,
     signal: AbortSignal,
-  ): Promise<Resolution<T>> {
+  ): Promise<Landing> {
     const budget = this.storage.budget();
-    return (await this.read<T>(key, options, budget)) ?? this.compute(key, factory, options, signal, budget);
+    const stored = await this.storage.get(key, budget);
+    signal.throwIfAborted();
+    return this.land(key, stored, factory, options, budget);
   }
 
-  private async read<T>(
+  /** An entry that will do; or begins the computation, in the same moment, so that nobody slips in between. */
+  private land<T>(
     key: string,
-    { accept }: Pick<GetOrSetOptions, 'accept'>,
+    stored: StoredEntry | undefined,
+    factory: Factory<T>,
+    options: GetOrSetOptions<T>,
     budget?: CallBudget,
-  ): Promise<Resolution<T> | undefined> {
-    const stored = this.counted(await this.storage.get(key, budget), accept) as StoredEntry<T> | undefined;
-    return stored === undefined ? undefined : { kind: 'hit', ...stored };
+  ): Landing {
+    const start = (): Flight<Computed<unknown>> => {
+      const computation = this.computations.start(key, (signal) =>
+        this.compute(key, factory, options, signal, budget, stored?.entry),
+      );
+      if (stored !== undefined) this.renewals.add(computation);
+      return computation;
+    };
+    if (
+      stored === undefined ||
+      !this.isFresh(stored.entry) ||
+      !this.isAccepted(stored.entry, 'fresh', options)
+    ) {
+      return { computation: start() };
+    }
+    if (isDueEarly(stored.entry, this.storage.time(), options.eagerness ?? 1, this.random)) {
+      this.counters.earlyRefreshes += 1;
+      start().keep();
+    }
+    return { hit: stored };
+  }
+
+  /** The outcome of a computation that another caller has begun. */
+  private async share<T>(
+    key: string,
+    computation: Flight<Computed<T>>,
+    options: GetOrSetOptions<T>,
+  ): Promise<Resolution<T>> {
+    if (this.renewals.has(computation)) {
+      // It may have been begun early, or for a caller who asks for more than this one.
+      const stored = await this.storage.get(key);
+      const isFresh = stored !== undefined && this.isFresh(stored.entry);
+      if (isFresh && this.isAccepted(stored.entry, 'fresh', options)) return this.hit<T>(stored);
+    }
+    const resolution = await this.settle(key, computation, options, 'collapsed');
+    if (resolution.kind === 'collapsed') this.counters.collapsed += 1;
+    return resolution;
+  }
+
+  /** Waits for a computation as long as the caller wants to; what is stale stands in, if it may. */
+  private async settle<T>(
+    key: string,
+    computation: Flight<Computed<T>>,
+    options: GetOrSetOptions<T>,
+    kind: 'computed' | 'collapsed' = 'computed',
+  ): Promise<Resolution<T>> {
+    const { softTimeoutMs = 0, hardTimeoutMs, signal } = options;
+    const waiting = computation.wait(signal);
+    // What comes of it may be of no interest any more.
+    waiting.catch(() => {});
+    try {
+      const stale = await this.staleOf<T>(key, computation, 'stale-while-revalidate', options);
+      if (stale !== undefined) {
+        const inTime = await this.within(softTimeoutMs, waiting);
+        if (inTime !== undefined) return { ...inTime, kind };
+        computation.keep();
+        this.counters.staleWhileRevalidating += 1;
+        return this.hit<T>(stale, 'stale-while-revalidate');
+      }
+      if (kind === 'computed') this.counters.misses += 1;
+      const inTime = hardTimeoutMs === undefined ? await waiting : await this.within(hardTimeoutMs, waiting);
+      if (inTime !== undefined) return { ...inTime, kind };
+      computation.keep();
+      throw new FactoryTimeoutError(key, hardTimeoutMs ?? 0);
+    } catch (error) {
+      signal?.throwIfAborted();
+      // Read again: what was deleted meanwhile is no answer.
+      const stale = await this.staleOf<T>(key, computation, 'stale-if-error', options);
+      if (stale === undefined) throw error;
+      this.counters.staleIfError += 1;
+      return this.hit<T>(stale, 'stale-if-error');
+    }
+  }
+
+  /** What is stored and not fresh any more, if the caller would have it. */
+  private async staleOf<T>(
+    key: string,
+    computation: Flight<Computed<T>>,
+    use: EntryUse,
+    options: GetOrSetOptions<T>,
+  ): Promise<StoredEntry | undefined> {
+    if (!this.renewals.has(computation)) return undefined;
+    const stored = await this.storage.get(key);
+    return stored !== undefined && this.isAccepted(stored.entry, use, options) ? stored : undefined;
+  }
+
+  /** Undefined if it takes longer. */
+  private within<T>(maxMs: number, work: Promise<T>): Promise<T | undefined> {
+    return new Promise((resolve, reject) => {
+      const timer = this.timers.set(maxMs, () => resolve(undefined));
+      work.finally(() => this.timers.clear(timer)).then(resolve, reject);
+    });
   }
 
   private async compute<T>(
@@ -269,19 +492,25 @@ export class Cache {
     options: GetOrSetOptions<T>,
     signal: AbortSignal,
     budget = this.storage.budget(),
-  ): Promise<Resolution<T>> {
+    stale?: CacheEntry,
+  ): Promise<Computed<T>> {
     const version = options.mode === 'bypass' ? undefined : await this.storage.begin(key, budget);
+    const begunMs = performance.now();
+    let decided: ResultPolicy = {};
     let value: T;
     try {
-      value = await factory({ signal });
+      value = await factory({ signal, stale, decide: (policy) => (decided = { ...decided, ...policy }) });
     } catch (error) {
       this.counters.factoryErrors += 1;
       throw error;
     }
     this.counters.computed += 1;
-    const { ttlMs = this.ttlMs, tags = [] } = options;
-    const draft = this.draftOf(value, { ttlMs, tags: typeof tags === 'function' ? tags(value) : tags });
-    const write = version === undefined ? 'none' : await this.store(key, draft, version, budget);
+    const costMs = performance.now() - begunMs;
+    const { tags = [] } = options;
+    const policy = { ...options, tags: typeof tags === 'function' ? tags(value) : tags, ...decided };
+    const draft = draftOf(value, policy, this.freshness, costMs);
+    const isStored = version !== undefined && policy.store !== false;
+    const write = isStored ? await this.store(key, draft, version, budget) : 'none';
     return { kind: 'computed', entry: this.entryOf(value, draft, version), write };
   }
 
@@ -304,11 +533,6 @@ export class Cache {
     }
   }
 
-  private draftOf(value: unknown, { ttlMs = this.ttlMs, tags = [] }: SetOptions): EntryDraft {
-    const freshMs = checkTtlMs('ttlMs', ttlMs, this.storage.maxLifeMs);
-    return { value, tags: checkTags(tags), freshMs, lifeMs: freshMs };
-  }
-
   /** What the caller gets to see of what he computed. */
   private entryOf<T>(value: T, { tags, freshMs, lifeMs }: EntryDraft, version = ''): CacheEntry<T> {
     const createdAt = this.storage.time();
@@ -322,11 +546,9 @@ export class Cache {
     };
   }
 
-  private counted(
-    stored: StoredEntry | undefined,
-    accept: (entry: CacheEntry) => boolean = () => true,
-  ): StoredEntry | undefined {
-    if (stored === undefined || !this.isFresh(stored.entry) || !accept(stored.entry)) {
+  /** For reads that compute nothing: what is not fresh is a miss. */
+  private counted(stored: StoredEntry | undefined): StoredEntry | undefined {
+    if (stored === undefined || !this.isFresh(stored.entry)) {
       this.counters.misses += 1;
       return undefined;
     }
@@ -334,12 +556,49 @@ export class Cache {
     return stored;
   }
 
-  private countShared(resolution: Resolution<unknown>): void {
-    if (resolution.kind === 'hit') this.hitsByTier[resolution.tier] += 1;
-    else this.counters.collapsed += 1;
+  private hit<T>(stored: StoredEntry, stale?: Hit<T>['stale']): Hit<T> {
+    this.hitsByTier[stored.tier] += 1;
+    const { entry, tier } = stored as StoredEntry<T>;
+    return stale === undefined ? { kind: 'hit', entry, tier } : { kind: 'hit', entry, tier, stale };
+  }
+
+  private isAccepted(entry: CacheEntry, use: EntryUse, { accept }: Pick<GetOrSetOptions, 'accept'>): boolean {
+    return accept === undefined || accept(entry, use);
   }
 
   private isFresh(entry: CacheEntry): boolean {
     return entry.freshUntil > this.storage.time();
+  }
+
+  private closeFlights(key?: string): void {
+    this.reads.close(key);
+    this.computations.close(key);
+  }
+}
+
+/** One run of a factory for all keys that turn out to need it in the same turn. */
+class Batch<T> {
+  private keys: string[] = [];
+  private values: Promise<readonly T[]> | undefined;
+
+  constructor(private readonly factory: ManyFactory<T>) {}
+
+  async valueOf(key: string): Promise<T> {
+    const index = this.keys.push(key) - 1;
+    this.values ??= Promise.resolve().then(() => this.run());
+    return (await this.values)[index] as T;
+  }
+
+  private async run(): Promise<readonly T[]> {
+    const { keys } = this;
+    this.keys = [];
+    this.values = undefined;
+    const values = await this.factory(keys);
+    if (values.length === keys.length) return values;
+    throw new InvalidCacheOptionError(
+      'factory',
+      `a function that gives ${keys.length} values`,
+      values.length,
+    );
   }
 }

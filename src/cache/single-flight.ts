@@ -11,19 +11,19 @@ export class SingleFlight<T> {
     return this.flights.size;
   }
 
-  /** Joins the computation of `key`, if one runs. */
-  join(key: string, signal?: AbortSignal): Promise<T> | undefined {
-    return this.flights.get(key)?.wait(signal);
+  /** The computation of `key`, if one runs. */
+  find(key: string): Flight<T> | undefined {
+    return this.flights.get(key);
   }
 
-  /** Begins the computation of `key`; the caller has made sure that none runs. */
-  begin(key: string, compute: (signal: AbortSignal) => Promise<T>, signal?: AbortSignal): Promise<T> {
+  /** Begins the computation of `key`; the caller has made sure that none runs, and waits for it or keeps it. */
+  start(key: string, compute: (signal: AbortSignal) => Promise<T>): Flight<T> {
     const flight = new Flight(compute, () => {
       // An abandoned flight may end after its successor began.
       if (this.flights.get(key) === flight) this.flights.delete(key);
     });
     this.flights.set(key, flight);
-    return flight.wait(signal);
+    return flight;
   }
 
   /** Nobody joins the computation that runs now, of one key or of all: it goes on for those who wait for it already. */
@@ -33,7 +33,7 @@ export class SingleFlight<T> {
   }
 }
 
-class Flight<T> {
+export class Flight<T> {
   private readonly controller = new AbortController();
   private readonly result: Promise<T>;
   private waiting = 0;
@@ -50,7 +50,7 @@ class Flight<T> {
     this.result.catch(() => {});
   }
 
-  async wait(signal: AbortSignal | undefined): Promise<T> {
+  async wait(signal?: AbortSignal): Promise<T> {
     signal?.throwIfAborted();
     this.waiting += 1;
     try {
@@ -59,6 +59,11 @@ class Flight<T> {
       this.waiting -= 1;
       if (this.waiting === 0) this.abandon();
     }
+  }
+
+  /** Lets it go on to its end, whoever leaves. */
+  keep(): void {
+    this.wait().catch(() => {});
   }
 
   private untilAborted(signal: AbortSignal): Promise<T> {

@@ -133,6 +133,7 @@ const variables = z.object({
   CACHE_OUTBOX_MAX_BYTES: wholeNumber(MIB, 64 * GIB).default(64 * MIB),
   CACHE_MAX_LIFE_MS: wholeNumber(60_000, YEAR_MS).default(WEEK_MS),
   CACHE_TTL_MS: wholeNumber(1, YEAR_MS).default(HOUR_MS),
+  CACHE_STALE_MS: wholeNumber(0, YEAR_MS).default(24 * HOUR_MS),
   CACHE_TTL_DEOBFUSCATE_MS: wholeNumber(1, YEAR_MS).optional(),
   CACHE_TTL_VULNERABILITIES_MS: wholeNumber(1, YEAR_MS).optional(),
   CACHE_COMPRESSION_MIN_BYTES: wholeNumber(0, GIB).default(1024),
@@ -212,8 +213,9 @@ function relations(parsed: Partial<Environment>, input: Readonly<Record<string, 
   const maxLifeMs = parsed.CACHE_MAX_LIFE_MS ?? Infinity;
   for (const ttl of ['CACHE_TTL_MS', 'CACHE_TTL_DEOBFUSCATE_MS', 'CACHE_TTL_VULNERABILITIES_MS'] as const) {
     const ttlMs = parsed[ttl];
-    if (ttlMs === undefined || ttlMs <= maxLifeMs) continue;
-    const rule = `must not exceed CACHE_MAX_LIFE_MS, which is ${maxLifeMs}; got ${ttlMs}`;
+    const staleMs = parsed.CACHE_STALE_MS ?? 0;
+    if (ttlMs === undefined || ttlMs + staleMs <= maxLifeMs) continue;
+    const rule = `must not exceed CACHE_MAX_LIFE_MS, which is ${maxLifeMs}, together with CACHE_STALE_MS, which is ${staleMs}; got ${ttlMs}`;
     faults.push({ variable: ttl, rule });
   }
   if (input['REDIS_URL'] !== undefined) {

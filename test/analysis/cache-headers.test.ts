@@ -7,6 +7,7 @@ import {
   cacheStatusOf,
   parseCacheControl,
 } from '../../src/analysis/cache-headers.js';
+import type { EntryUse } from '../../src/cache/cache.js';
 import type { CacheEntry } from '../../src/cache/storage/cache-entry.js';
 
 const NOW = 1_000_000;
@@ -42,8 +43,8 @@ describe('parseCacheControl', () => {
 });
 
 describe('cachePolicyOf', () => {
-  const acceptedBy = (header: string): boolean | undefined =>
-    cachePolicyOf(parseCacheControl(header), () => NOW).accept?.(entry);
+  const acceptedBy = (header: string, use: EntryUse = 'fresh', of = entry): boolean | undefined =>
+    cachePolicyOf(parseCacheControl(header), () => NOW).accept?.(of, use);
 
   it('knows the modes', () => {
     const mode = (header?: string) => cachePolicyOf(parseCacheControl(header), () => NOW).mode;
@@ -64,13 +65,35 @@ describe('cachePolicyOf', () => {
     expect(acceptedBy('only-if-cached, max-age=1')).toBe(false);
     expect(acceptedBy('only-if-cached, no-cache')).toBe(false);
   });
+
+  it('holds staleness to what was asked', () => {
+    const old = { ...entry, freshUntil: NOW - 40_000 };
+    const swr = (header: string) => acceptedBy(header, 'stale-while-revalidate', old);
+    expect(swr('')).toBe(true);
+    expect(swr('max-age=1000')).toBe(false);
+    expect(swr('min-fresh=1')).toBe(false);
+    expect(swr('max-stale')).toBe(true);
+    expect(swr('max-stale=40')).toBe(true);
+    expect(swr('max-stale=39')).toBe(false);
+    expect(swr('only-if-cached')).toBe(false);
+    expect(swr('only-if-cached, max-stale=40')).toBe(true);
+    const ifError = (header: string) => acceptedBy(header, 'stale-if-error', old);
+    expect(ifError('')).toBe(true);
+    expect(ifError('max-age=1000')).toBe(false);
+    expect(ifError('stale-if-error=40')).toBe(true);
+    expect(ifError('max-age=10, stale-if-error=40')).toBe(true);
+    expect(ifError('stale-if-error=39')).toBe(false);
+  });
 });
 
 describe('the fields of an answer', () => {
   it('tell how it was come by', () => {
     const computed: AnalysisOutcome = { kind: 'computed', entry, write: 'redis' };
     expect(cacheStatusOf(hit, none, NOW)).toBe('athena; hit; ttl=3511; detail=redis');
+    const stale = { ...hit, entry: { ...entry, freshUntil: NOW - 39_500 }, stale: 'stale-if-error' } as const;
+    expect(cacheStatusOf(stale, none, NOW)).toBe('athena; hit; ttl=-40; detail=stale-if-error');
     expect(cacheStatusOf(computed, none, NOW)).toBe('athena; fwd=miss; stored');
+    expect(cacheStatusOf({ ...computed, write: 'superseded' }, none, NOW)).toBe('athena; fwd=miss');
     expect(cacheStatusOf({ ...computed, write: 'none' }, none, NOW)).toBe('athena; fwd=miss');
     expect(cacheStatusOf({ ...computed, kind: 'collapsed' }, none, NOW)).toBe('athena; fwd=miss; collapsed');
     expect(cacheStatusOf(computed, parseCacheControl('no-cache'), NOW)).toBe('athena; fwd=request; stored');

@@ -1,6 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import { InvalidCacheOptionError } from '../../src/cache/cache.errors.js';
+import { FactoryTimeoutError, InvalidCacheOptionError } from '../../src/cache/cache.errors.js';
+import type { EntryUse } from '../../src/cache/cache.js';
 import { Cache } from '../../src/cache/cache.js';
 import { MemoryCacheStorage } from '../../src/cache/storage/memory.storage.js';
 
@@ -115,6 +116,185 @@ describe('Cache', () => {
       end('late');
       expect(await first).toBe('late');
       expect(await cache.get('key')).toBe('set');
+    });
+  });
+
+  describe('what is not fresh any more', () => {
+    const options = { ttlMs: 1000, staleMs: 10_000 };
+    /** A computation that its test lets end. */
+    const later = () => {
+      const gate = Promise.withResolvers<string>();
+      return { factory: () => gate.promise, end: gate.resolve, fail: gate.reject };
+    };
+    beforeEach(async () => {
+      await cache.set('key', 'old', options);
+      nowMs += 1500;
+    });
+
+    it('is a miss for who computes nothing', async () => {
+      expect(await cache.get('key')).toBeUndefined();
+      expect(cache.peek('key')).toBeUndefined();
+      expect(await cache.resolve('key', () => 'never', { mode: 'cached' })).toBeUndefined();
+      const accept = (): boolean => true;
+      expect(await cache.resolve('key', () => 'never', { mode: 'cached', accept })).toMatchObject({
+        stale: 'stale-while-revalidate',
+      });
+    });
+
+    it('is served while one computation runs', async () => {
+      const { factory, end } = later();
+      const answers = await Promise.all(
+        Array.from({ length: 20 }, () => cache.resolve('key', factory, options)),
+      );
+      for (const answer of answers) {
+        expect(answer).toMatchObject({
+          kind: 'hit',
+          stale: 'stale-while-revalidate',
+          entry: { value: 'old' },
+        });
+      }
+      expect(cache.stats()).toMatchObject({ computing: 1, staleWhileRevalidating: 20, misses: 0 });
+      end('new');
+      while (cache.stats().computing > 0) await turn();
+      expect(await cache.get('key')).toBe('new');
+      expect(cache.stats()).toMatchObject({ computed: 1 });
+    });
+
+    it('gives way to a computation that is soon done', async () => {
+      const { factory, end } = later();
+      const answer = cache.getOrSet('key', factory, { ...options, softTimeoutMs: 60_000 });
+      end('new');
+      expect(await answer).toBe('new');
+    });
+
+    it('stands in when the computation fails, and no longer than it lives', async () => {
+      const broken = () => Promise.reject(new Error('broken'));
+      const soft = { ...options, softTimeoutMs: 60_000 };
+      expect(await cache.resolve('key', broken, soft)).toMatchObject({
+        kind: 'hit',
+        stale: 'stale-if-error',
+        entry: { value: 'old' },
+      });
+      expect(cache.stats()).toMatchObject({ staleIfError: 1, factoryErrors: 1 });
+      nowMs += 10_000;
+      await expect(cache.resolve('key', broken, soft)).rejects.toThrow('broken');
+    });
+
+    it('does not stand in once it was deleted', async () => {
+      const { factory, fail } = later();
+      const soft = { ...options, softTimeoutMs: 60_000 };
+      const answer = cache.resolve('key', factory, soft);
+      await turn();
+      await cache.delete('key');
+      fail(new Error('broken'));
+      await expect(answer).rejects.toThrow('broken');
+    });
+
+    it('is not for who does not accept it', async () => {
+      const accept = (_: unknown, use: EntryUse): boolean => use === 'fresh';
+      expect(await cache.getOrSet('key', () => 'new', { ...options, accept })).toBe('new');
+      nowMs += 1500;
+      const broken = () => Promise.reject(new Error('broken'));
+      await expect(cache.getOrSet('key', broken, { ...options, accept })).rejects.toThrow('broken');
+    });
+
+    it('is told to the factory', async () => {
+      let told: unknown;
+      const accept = (): boolean => false;
+      await cache.getOrSet('key', ({ stale }) => (told = stale?.value), { accept });
+      expect(told).toBe('old');
+    });
+  });
+
+  it('computes anew, early, what is dear and near its end; for one reader of many', async () => {
+    const chances = [0.99, 0.5, 0.5];
+    const now = (): number => nowMs;
+    const storage = new MemoryCacheStorage({ maxBytes: 2 ** 20, now });
+    const eager = new Cache({ storage, now, random: () => chances.shift() ?? 0 });
+    const version = '018bcfe56800' + '0'.repeat(20);
+    const times = { createdAt: nowMs, freshUntil: nowMs + 1000, expiresAt: nowMs + 1000 };
+    await storage.set('key', { value: 'old', version, ...times, tags: [], costMs: 500 });
+    nowMs += 300;
+    // 300 + 500 * -ln(1 - 0.99) is past the end, 300 + 500 * -ln(1 - 0.5) is not.
+    const gate = Promise.withResolvers<string>();
+    expect(await eager.getOrSet('key', () => gate.promise)).toBe('old');
+    expect(eager.stats()).toMatchObject({ earlyRefreshes: 1, computing: 1 });
+    expect(await eager.getOrSet('key', () => 'never')).toBe('old');
+    gate.resolve('new');
+    while (eager.stats().computing > 0) await turn();
+    expect(await eager.getOrSet('key', () => 'never')).toBe('new');
+    expect(eager.stats()).toMatchObject({ earlyRefreshes: 1, computed: 1 });
+  });
+
+  it('ends the wait of a caller at the hard time-out, and stores what comes', async () => {
+    const gate = Promise.withResolvers<string>();
+    const call = cache.getOrSet('key', () => gate.promise, { hardTimeoutMs: 5 });
+    await expect(call).rejects.toThrow(FactoryTimeoutError);
+    gate.resolve('late');
+    while (cache.stats().computing > 0) await turn();
+    expect(await cache.get('key')).toBe('late');
+  });
+
+  it('shortens lives by chance, and those of nothing as it is told', async () => {
+    const jittered = new Cache({
+      storage: new MemoryCacheStorage({ maxBytes: 2 ** 20 }),
+      random: () => 0.5,
+    });
+    await jittered.set('key', 1, { ttlMs: 1000, jitter: 0.2 });
+    const [found] = await jittered.inspect(['key']);
+    expect(Math.round((found?.entry.freshUntil ?? 0) - (found?.entry.createdAt ?? 0))).toBe(900);
+    await cache.getOrSet('none', () => null, { ttlMs: 1000, negativeTtlMs: 100 });
+    await cache.getOrSet('some', () => 1, { ttlMs: 1000, negativeTtlMs: 100 });
+    nowMs += 100;
+    expect(await cache.inspect(['none', 'some'])).toMatchObject([undefined, { entry: { value: 1 } }]);
+  });
+
+  it('lets the factory decide', async () => {
+    await cache.getOrSet('key', ({ decide }) => {
+      decide({ ttlMs: 5000, tags: ['decided'] });
+      return 1;
+    });
+    expect(await cache.inspect(['key'])).toMatchObject([{ entry: { tags: ['decided'] } }]);
+    nowMs += 5000;
+    expect(await cache.get('key')).toBeUndefined();
+    const notStored = await cache.resolve('other', ({ decide }) => (decide({ store: false }), 2));
+    expect(notStored).toMatchObject({ kind: 'computed', entry: { value: 2 }, write: 'none' });
+    expect(await cache.get('other')).toBeUndefined();
+  });
+
+  describe('getOrSetMany', () => {
+    it('computes what is missing at once, and only that', async () => {
+      await cache.set('a', 'A');
+      const asked: (readonly string[])[] = [];
+      const factory = (keys: readonly string[]): string[] => {
+        asked.push(keys);
+        return keys.map((key) => key.toUpperCase());
+      };
+      expect(await cache.getOrSetMany(['b', 'a', 'c', 'b'], factory)).toEqual(['B', 'A', 'C', 'B']);
+      expect(asked).toEqual([['b', 'c']]);
+      expect(await cache.getMany(['b', 'c'])).toEqual(['B', 'C']);
+      expect(await cache.getOrSetMany([], factory)).toEqual([]);
+    });
+
+    it('joins what runs already, and is joined', async () => {
+      const gate = Promise.withResolvers<string>();
+      const running = cache.getOrSet('a', () => gate.promise);
+      const many = cache.getOrSetMany(['a', 'b'], (keys) => keys.map((key) => `many ${key}`));
+      const joined = cache.getOrSet('b', () => 'never');
+      gate.resolve('alone a');
+      expect(await Promise.all([running, many, joined])).toEqual([
+        'alone a',
+        ['alone a', 'many b'],
+        'many b',
+      ]);
+    });
+
+    it('fails as its factory does, and leaves nothing behind', async () => {
+      const broken = () => Promise.reject(new Error('broken'));
+      await expect(cache.getOrSetMany(['a', 'b'], broken)).rejects.toThrow('broken');
+      await expect(cache.getOrSetMany(['a', 'b'], () => [1])).rejects.toThrow(/2 values; got 1/);
+      expect(await cache.getOrSetMany(['a', 'b'], () => [1, 2])).toEqual([1, 2]);
+      expect(cache.stats().computing).toBe(0);
     });
   });
 });

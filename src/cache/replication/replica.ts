@@ -55,6 +55,8 @@ export interface EntryDraft {
   /** How long it is fresh, and how long it lives. */
   readonly freshMs: number;
   readonly lifeMs: number;
+  /** What its computation took, in milliseconds. */
+  readonly costMs?: number | undefined;
 }
 
 /** Where a write landed; `superseded`: something newer is there. `local`: this instance is alone. */
@@ -428,12 +430,13 @@ export class Replica {
     return clock.aligned && !isAligned(version);
   }
 
-  private entryOf({ value, tags, freshMs, lifeMs }: EntryDraft, version: string): CacheEntry {
+  private entryOf({ value, tags, freshMs, lifeMs, costMs }: EntryDraft, version: string): CacheEntry {
     const createdAt = this.state.clock.time();
     // From its version on, which is long past where a factory took its time.
     const expiresAt = Math.min(createdAt + lifeMs, versionMs(version) + this.maxLifeMs);
     const freshUntil = Math.min(createdAt + freshMs, expiresAt);
-    return { value, version, createdAt, freshUntil, expiresAt, tags };
+    const cost = costMs === undefined ? {} : { costMs };
+    return { value, version, createdAt, freshUntil, expiresAt, tags, ...cost };
   }
 
   private mutationOf(key: string, version: string, entry: CacheEntry | undefined): Mutation {

@@ -10,4 +10,6 @@ export interface CacheEntry<T = unknown> {
   /** Epoch milliseconds at which the value is gone; at least `freshUntil`. */
   readonly expiresAt: number;
   readonly tags: readonly string[];
+  /** What its computation took, in milliseconds; absent if it was not computed. */
+  readonly costMs?: number;
 }

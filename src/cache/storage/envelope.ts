@@ -20,7 +20,8 @@ import { decodeValue, encodeValue, ValueTooLarge } from './value-codec.js';
  * | 82     | ...   | plain: CRC-32 of header, body and address (4 bytes, highest first), body               |
  * |        |       | encrypted: length of the key id (1 byte), key id, nonce (12), tag (16), encrypted body |
  *
- * The body is the length of the encoded tags (4 bytes, highest first), the tags and the value, as in
+ * The body is what the computation took in milliseconds and the length of the encoded tags (4 bytes each, highest
+ * first), the tags and the value, as in
  * `value-codec.ts`; all of that as one zstd frame if compressed. Encryption is AES-256-GCM
  * with the whole header, key id, namespace and key as associated data. Without it the checksum finds accidents only.
  * Magic, format and version keep their offsets in every format to come.
@@ -38,7 +39,9 @@ const CHECKSUM_BYTES = 4;
 const NONCE_BYTES = 12;
 const AUTH_TAG_BYTES = 16;
 const KEY_BYTES = 32;
-const TAGS_LENGTH_BYTES = 4;
+/** Cost, and length of the tags. */
+const PREFACE_BYTES = 8;
+const MAX_COST_MS = 2 ** 32 - 1;
 const MIB = 1024 * 1024;
 
 export interface EncryptionKey {
@@ -177,9 +180,10 @@ export class EnvelopeCodec {
     try {
       const tags = encodeValue(entry.tags, this.maxValueBytes);
       const value = encodeValue(entry.value, this.maxValueBytes - tags.length);
-      const length = Buffer.allocUnsafe(TAGS_LENGTH_BYTES);
-      length.writeUInt32BE(tags.length);
-      return Buffer.concat([length, tags, value]);
+      const preface = Buffer.allocUnsafe(PREFACE_BYTES);
+      preface.writeUInt32BE(Math.min(Math.max(0, Math.round(entry.costMs ?? 0)), MAX_COST_MS));
+      preface.writeUInt32BE(tags.length, 4);
+      return Buffer.concat([preface, tags, value]);
     } catch (error) {
       if (!(error instanceof ValueTooLarge)) throw error;
       throw new EntryTooLargeError(key, error.bytes, this.maxValueBytes);
@@ -223,7 +227,7 @@ export class EnvelopeCodec {
 
   private decompress(bytes: Buffer): Buffer {
     try {
-      return zstdDecompressSync(bytes, { maxOutputLength: this.maxValueBytes + TAGS_LENGTH_BYTES });
+      return zstdDecompressSync(bytes, { maxOutputLength: this.maxValueBytes + PREFACE_BYTES });
     } catch {
       throw new UnreadableError('compression');
     }
@@ -314,15 +318,17 @@ function sealEncrypted(
   return Buffer.concat([head, nonce, cipher.getAuthTag(), encrypted]);
 }
 
-function readBody(body: Buffer): Pick<CacheEntry, 'tags' | 'value'> {
-  const valueStart = TAGS_LENGTH_BYTES + body.readUInt32BE(0);
+function readBody(body: Buffer): Pick<CacheEntry, 'tags' | 'value' | 'costMs'> {
+  const costMs = body.readUInt32BE(0);
+  const valueStart = PREFACE_BYTES + body.readUInt32BE(4);
   if (valueStart > body.length) throw new UnreadableError('malformed');
-  const tags = decodeValue(body.subarray(TAGS_LENGTH_BYTES, valueStart));
+  const tags = decodeValue(body.subarray(PREFACE_BYTES, valueStart));
   const value = decodeValue(body.subarray(valueStart));
   if (tags.kind === 'malformed' || value.kind === 'malformed' || !isTagList(tags.value)) {
     throw new UnreadableError('malformed');
   }
-  return { tags: tags.value, value: value.value };
+  const content = { tags: tags.value, value: value.value };
+  return costMs === 0 ? content : { ...content, costMs };
 }
 
 const isTagList = (value: unknown): value is readonly string[] =>

@@ -208,8 +208,10 @@ function isolateWithin(value: unknown, key: string, largest: number): IsolatedVa
 }
 
 function slotOf(key: string, space: Space, entry: CacheEntry, value: IsolatedValue): Slot {
-  const { version, createdAt, freshUntil, expiresAt } = entry;
-  const rest = { version, createdAt, freshUntil, expiresAt, tags: Object.freeze([...entry.tags]) };
+  const { version, createdAt, freshUntil, expiresAt, costMs } = entry;
+  const tags = Object.freeze([...entry.tags]);
+  const cost = costMs === undefined ? {} : { costMs };
+  const rest = { version, createdAt, freshUntil, expiresAt, tags, ...cost };
   if (value.kind === 'copied') {
     return { key, space, expiresAt, stored: undefined, encoded: value.encoded, rest };
   }
