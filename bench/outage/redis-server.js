@@ -70,7 +70,7 @@ export class RedisServer {
   }
 
   async kill() {
-    if (this.#process === undefined) return;
+    if (this.#process?.pid === undefined) return;
     if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
     this.#process.kill('SIGKILL');
     await once(this.#process, 'exit');

@@ -76,15 +76,20 @@ const commands = {
 
   /**
    * The names of the values that are read, `nothing`, `blocked` or `failed`. With a `truth` it reads as applications
-   * do, by `getOrSet`, with a factory that gives that.
+   * do, by `getOrSet`, with a factory that gives that. Few at once: a cache that is overrun counts as one that has lost.
    */
-  async read({ name, count, truth, limitMs = 5000 }) {
+  async read({ name, count, truth, limitMs = 5000, atOnce = 10 }) {
     const readOne = (i) =>
       truth === undefined
         ? cache.get(keyOf(name, i))
         : cache.getOrSet(keyOf(name, i), async () => valueOf(truth, i));
-    const reads = Array.from({ length: count }, (_, i) => limited(() => readOne(i), limitMs));
-    return (await Promise.all(reads)).map(nameOfRead);
+    const names = [];
+    for (let i = 0; i < count; i += atOnce) {
+      const size = Math.min(atOnce, count - i);
+      const reads = Array.from({ length: size }, (_, step) => limited(() => readOne(i + step), limitMs));
+      names.push(...(await Promise.all(reads)).map(nameOfRead));
+    }
+    return names;
   },
 
   /** `turn`, from 0 to 1, is where in the beat of the clock the ticks of this process are. */

@@ -33,7 +33,12 @@ async function restartApplication(lane) {
   await lane.writer.kill();
   try {
     const restarted = await lane.open('a', { waitMs: 500, attempts: 1 });
-    const reads = await restarted.call('read', { name: WRITTEN, count: WRITES, limitMs: 2000 });
+    const reads = await restarted.call('read', {
+      name: WRITTEN,
+      count: WRITES,
+      limitMs: 2000,
+      atOnce: WRITES,
+    });
     lane.result.readable = howMany(reads, WRITTEN);
   } catch (error) {
     lane.result.diedAtStart = error.message;

@@ -51,8 +51,9 @@ const reading = `## How to read it
 - **With \`memory\` a restart in the outage loses what only that process knew**, by design: \`disk\` is there for it. Under
   SIGSTOP some writes of a killed process are still in the socket, and run when Redis goes on; that is why the figures
   of a restart under SIGSTOP are below those under kill -9.
-- **\`disk\` answers a write when it is synced in its database**, in an outage or not: its writes are what the disk and
-  the database take, and survive a \`kill -9\` for it.
+- **\`disk\` answers a write when it is synced in its database**, in an outage or not: its writes take what the disk
+  takes, and survive a \`kill -9\` for it. What a synced transaction of the database alone took meanwhile stands under
+  Versions.
 - **While Redis is there, Athena asks it also for a key that it has**, where the peers answer from their L1. That is the
   difference in the first column, and why B has no old values.
 - "Resident" is all memory of the process; with \`disk\` it includes the pages of the database that are mapped.
@@ -75,9 +76,9 @@ npm run bench:outage -- --help
 The peers are installed into \`bench/outage/node_modules\` at the first use, from a lock file of their own. A
 \`redis-server\` is taken from the \`PATH\`, from \`REDIS_SERVER\`, or fetched as for the tests.`;
 
-const versionsOf = ({ date, node, redis, cores, loadBefore, syncedWriteMs, athena, peers }) => `## Versions
+const versionsOf = ({ date, node, redis, cores, loadBefore, syncedMs, athena, peers }) => `## Versions
 
-${date}, Node ${node}, redis-server ${redis}, ${cores} cores with a load of ${loadBefore.toFixed(1)} before the run, a synced write of 4 KB in ${milliseconds(syncedWriteMs)} ms. Athena with ${athena.join(', ')}. Peers: ${peers.join(', ')}.`;
+${date}, Node ${node}, redis-server ${redis}, ${cores} cores with a load of ${loadBefore.toFixed(1)} before the run, a synced transaction of LMDB alone in ${milliseconds(syncedMs)} ms (p50 of the run). Athena with ${athena.join(', ')}. Peers: ${peers.join(', ')}.`;
 
 function failures(measured) {
   const all = failuresOf(measured);
