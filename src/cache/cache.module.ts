@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { ConfigurableModuleBuilder, Inject, Logger, Module } from '@nestjs/common';
-import type { OnApplicationShutdown } from '@nestjs/common';
+import type { DynamicModule, FactoryProvider, OnApplicationShutdown } from '@nestjs/common';
 import { TerminusModule } from '@nestjs/terminus';
 import { Cache } from './cache.js';
 import { CacheHealthIndicator } from './cache.health.js';
-import type { CacheModuleOptions } from './cache.options.js';
+import { CacheNamespaces } from './cache-namespaces.js';
+import type { CacheFeatureOptions, CacheModuleOptions } from './cache.options.js';
 import { checkTtlMs } from './cache.options.js';
-import { REDIS_CONNECTION } from './cache.tokens.js';
+import { CACHE_ROOT, getCacheToken, REDIS_CONNECTION } from './cache.tokens.js';
 import type { RedisEvent } from './redis/connection.js';
 import { RedisConnection } from './redis/connection.js';
 import { RedisRemote } from './redis/redis-remote.js';
@@ -23,14 +24,24 @@ import { ReplicatedCacheStorage } from './storage/replicated.storage.js';
 
 const MIB = 1024 * 1024;
 
-const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } = new ConfigurableModuleBuilder<CacheModuleOptions>()
-  .setClassMethodName('forRoot')
-  .setExtras({ isGlobal: false }, (definition, { isGlobal }) => ({ ...definition, global: isGlobal }))
-  .build();
+const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN, OPTIONS_TYPE, ASYNC_OPTIONS_TYPE } =
+  new ConfigurableModuleBuilder<CacheModuleOptions>()
+    .setClassMethodName('forRoot')
+    .setExtras({ isGlobal: false }, (definition) => definition)
+    .build();
+
+/** What `CacheModule.forRoot` opened. */
+interface CacheRoot {
+  readonly cache: Cache;
+  readonly storage: Storage;
+  readonly connection: RedisConnection | undefined;
+  readonly health: CacheHealthIndicator;
+  readonly namespaces: CacheNamespaces;
+}
 
 /**
- * Provides `Cache` and `CacheStorage`, chosen by the options: memory or disk alone, or in front of Redis. It starts,
- * and answers, whether Redis is there or not.
+ * Opens the storage that the options chose. It is global, so that `forFeature` finds it from anywhere, and exports
+ * nothing but one token: who sees `Cache` is decided by `isGlobal`.
  */
 @Module({
   imports: [TerminusModule],
@@ -50,11 +61,27 @@ const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } = new ConfigurableModule
       inject: [CacheStorage, MODULE_OPTIONS_TOKEN],
       useFactory: createCache,
     },
+    {
+      provide: CacheNamespaces,
+      inject: [CacheStorage, MODULE_OPTIONS_TOKEN],
+      useFactory: createNamespaces,
+    },
     CacheHealthIndicator,
+    {
+      provide: CACHE_ROOT,
+      inject: [Cache, CacheStorage, REDIS_CONNECTION, CacheHealthIndicator, CacheNamespaces],
+      useFactory: (
+        cache: Cache,
+        storage: Storage,
+        connection: RedisConnection | undefined,
+        health: CacheHealthIndicator,
+        namespaces: CacheNamespaces,
+      ): CacheRoot => ({ cache, storage, connection, health, namespaces }),
+    },
   ],
-  exports: [Cache, CacheStorage, REDIS_CONNECTION, CacheHealthIndicator],
+  exports: [CACHE_ROOT],
 })
-export class CacheModule extends ConfigurableModuleClass implements OnApplicationShutdown {
+class CacheRootModule extends ConfigurableModuleClass implements OnApplicationShutdown {
   constructor(@Inject(CacheStorage) private readonly storage: Storage) {
     super();
   }
@@ -63,6 +90,64 @@ export class CacheModule extends ConfigurableModuleClass implements OnApplicatio
   onApplicationShutdown(): Promise<void> {
     return this.storage.close();
   }
+}
+
+/** The cache of one namespace. */
+@Module({})
+class CacheFeatureModule {}
+
+const fromRoot = <K extends keyof CacheRoot>(name: K): Pick<FactoryProvider, 'inject' | 'useFactory'> => ({
+  inject: [CACHE_ROOT],
+  useFactory: (root: CacheRoot) => root[name],
+});
+
+/**
+ * Provides `Cache` and `CacheStorage`, chosen by the options: memory or disk alone, or in front of Redis. It starts,
+ * and answers, whether Redis is there or not.
+ */
+@Module({
+  providers: [
+    { provide: Cache, ...fromRoot('cache') },
+    { provide: CacheStorage, ...fromRoot('storage') },
+    { provide: REDIS_CONNECTION, ...fromRoot('connection') },
+    { provide: CacheHealthIndicator, ...fromRoot('health') },
+  ],
+  exports: [Cache, CacheStorage, REDIS_CONNECTION, CacheHealthIndicator],
+})
+export class CacheModule {
+  /** Once in an application. `isGlobal`: every module sees `Cache`; default: those that import this one. */
+  static forRoot({ isGlobal = false, ...options }: typeof OPTIONS_TYPE): DynamicModule {
+    return overRoot(CacheRootModule.forRoot(options), isGlobal);
+  }
+
+  /** `forRoot` with options from other providers. */
+  static forRootAsync({ isGlobal = false, ...options }: typeof ASYNC_OPTIONS_TYPE): DynamicModule {
+    return overRoot(CacheRootModule.forRootAsync(options), isGlobal);
+  }
+
+  /**
+   * Provides a `Cache` with keys, tags and `clear` of its own, to be injected by `@InjectCache(namespace)`. Needs a
+   * `forRoot` anywhere in the application, global or not; modules that import the same namespace share one `Cache`.
+   * @throws InvalidCacheOptionError, also at start where two modules give one namespace different options
+   */
+  static forFeature(namespace: string, options: CacheFeatureOptions = {}): DynamicModule {
+    const token = getCacheToken(namespace);
+    return {
+      module: CacheFeatureModule,
+      providers: [
+        {
+          provide: token,
+          inject: [CACHE_ROOT],
+          useFactory: ({ namespaces }: CacheRoot) => namespaces.open(namespace, options),
+        },
+      ],
+      exports: [token],
+    };
+  }
+}
+
+function overRoot(root: DynamicModule, isGlobal: boolean): DynamicModule {
+  return { module: CacheModule, global: isGlobal, imports: [{ ...root, global: true }] };
 }
 
 async function connectRedis({ redis }: CacheModuleOptions): Promise<RedisConnection | undefined> {
@@ -128,6 +213,14 @@ const sharedOver = (connection: RedisConnection, maxLifeMs: number): SharedSide 
   namespace: (namespace) => new RedisRemote({ connection, namespace, maxLifeMs }),
   close: () => connection.close(),
 });
+
+function createNamespaces(storage: Storage, options: CacheModuleOptions): CacheNamespaces {
+  return new CacheNamespaces({
+    storage,
+    createCache: (namespace, feature) => createCache(namespace, { ...options, ...feature }),
+    settleMs: options.redis?.commandTimeoutMs ?? 0,
+  });
+}
 
 function createCache(storage: ReplicatedCacheStorage, { ttlMs, staleMs }: CacheModuleOptions): Cache {
   const logger = new Logger('Cache');

@@ -31,6 +31,9 @@ export interface CacheModuleOptions {
   readonly redis?: RedisSettings | undefined;
 }
 
+/** What `CacheModule.forFeature` takes, with the defaults of `forRoot`; the same wherever a namespace is imported. */
+export type CacheFeatureOptions = Pick<CacheModuleOptions, 'ttlMs' | 'staleMs'>;
+
 /** The longest `maxLifeMs`: one year. */
 export const MAX_TTL_MS = 365 * 24 * 3_600_000;
 /** Of one entry or one invalidation. */
