@@ -17,14 +17,15 @@ export function watchDisk() {
   const database = open({ path: newDirectory('disk'), ...SYNCED });
   const times = [];
   const end = new AbortController();
+  const { signal } = end;
   const watching = (async () => {
-    for (let round = 0; !end.signal.aborted; round += 1) {
+    for (let round = 0; !signal.aborted; round += 1) {
       const begun = performance.now();
       await database.transaction(() => {
         for (let i = 0; i < RECORDS; i += 1) void database.put(`${round}:${i}`, RECORD);
       });
       times.push(performance.now() - begun);
-      await sleep(EVERY_MS, undefined, { ref: false });
+      await sleep(EVERY_MS, undefined, { ref: false, signal }).catch(() => {});
     }
     await database.close();
   })();
