@@ -96,6 +96,24 @@ const redisUrl = () =>
     );
   }, 'redis://[user[:password]@]host[:port][/db], or rediss:// for TLS');
 
+const NODES_RULE = 'comma-separated `host:port`, IPv6 addresses in brackets, at most 100, each once';
+
+const redisNodes = () =>
+  z.string().transform((text, context) => {
+    const nodes = commaSeparated(text).map((part) => {
+      const [, bracketed, plain, port] =
+        /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]{1,255})):(\d{1,5})$/.exec(part) ?? [];
+      return { host: bracketed ?? plain ?? '', port: Number(port ?? 0) };
+    });
+    const wellFormed = nodes.every(({ host, port }) => host !== '' && port >= 1 && port <= 65_535);
+    const names = new Set(nodes.map(({ host, port }) => `${host} ${port}`));
+    if (!wellFormed || names.size !== nodes.length || nodes.length < 1 || nodes.length > 100) {
+      context.addIssue({ code: 'custom', message: NODES_RULE });
+      return z.NEVER;
+    }
+    return nodes;
+  });
+
 /** Every variable. A value that is set but empty counts as not set. */
 const variables = z.object({
   HOST: z
@@ -109,7 +127,14 @@ const variables = z.object({
   LOG_LEVEL: oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
   LOG_FORMAT: oneOf(['pretty', 'json']).optional(),
   REDIS_ENABLED: flag().default(false),
-  REDIS_MODE: oneOf(['standalone']).default('standalone'),
+  REDIS_MODE: oneOf(['standalone', 'sentinel', 'cluster']).default('standalone'),
+  REDIS_NODES: redisNodes().optional(),
+  REDIS_SENTINEL_NAME: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{1,255}$/, '1 to 255 letters, digits, `.`, `_` or `-`')
+    .optional(),
+  REDIS_SENTINEL_USERNAME: z.string().optional(),
+  REDIS_SENTINEL_PASSWORD: z.string().optional(),
   REDIS_URL: redisUrl().optional(),
   REDIS_HOST: z
     .string()
@@ -157,6 +182,7 @@ export const SECRET_NAMES = [
   'ATHENA_ADMIN_KEYS',
   'REDIS_URL',
   'REDIS_PASSWORD',
+  'REDIS_SENTINEL_PASSWORD',
   'CACHE_ENCRYPTION_KEYS',
 ] as const satisfies readonly (keyof Environment)[];
 
@@ -218,7 +244,8 @@ function relations(parsed: Partial<Environment>, input: Readonly<Record<string, 
     const rule = `must not exceed CACHE_MAX_LIFE_MS, which is ${maxLifeMs}, together with CACHE_STALE_MS, which is ${staleMs}; got ${ttlMs}`;
     faults.push({ variable: ttl, rule });
   }
-  if (input['REDIS_URL'] !== undefined) {
+  faults.push(...redisRelations(parsed, input));
+  if (input['REDIS_URL'] !== undefined && parsed.REDIS_MODE === 'standalone') {
     for (const part of [
       'REDIS_HOST',
       'REDIS_PORT',
@@ -233,6 +260,37 @@ function relations(parsed: Partial<Environment>, input: Readonly<Record<string, 
     }
   }
   return faults;
+}
+
+const SENTINEL_ONLY = ['REDIS_SENTINEL_NAME', 'REDIS_SENTINEL_USERNAME', 'REDIS_SENTINEL_PASSWORD'] as const;
+
+/** Where Redis is, is said in one way for each `REDIS_MODE`. */
+function redisRelations(
+  { REDIS_MODE: mode, REDIS_DB: db }: Partial<Environment>,
+  input: Readonly<Record<string, string>>,
+): Fault[] {
+  if (mode === undefined) return [];
+  const missing = (variable: string): Fault[] =>
+    input[variable] === undefined ? [{ variable, rule: `must be set while REDIS_MODE is ${mode}` }] : [];
+  const superfluous = (variables: readonly string[], reason: string): Fault[] =>
+    variables
+      .filter((variable) => input[variable] !== undefined)
+      .map((variable) => ({
+        variable,
+        rule: `must not be set while REDIS_MODE is ${mode}${reason}`,
+      }));
+  const elsewhere = superfluous(['REDIS_URL', 'REDIS_HOST', 'REDIS_PORT'], ', where REDIS_NODES says it');
+  switch (mode) {
+    case 'standalone':
+      return superfluous(['REDIS_NODES', ...SENTINEL_ONLY], '');
+    case 'sentinel':
+      return [...missing('REDIS_NODES'), ...missing('REDIS_SENTINEL_NAME'), ...elsewhere];
+    case 'cluster': {
+      const rule = `must be 0 while REDIS_MODE is cluster, which has no other; got ${db}`;
+      const faults = [...missing('REDIS_NODES'), ...elsewhere, ...superfluous(SENTINEL_ONLY, '')];
+      return db === undefined || db === 0 ? faults : [...faults, { variable: 'REDIS_DB', rule }];
+    }
+  }
 }
 
 /** The value as it may be shown: secrets masked, the rest bounded. */

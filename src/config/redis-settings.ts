@@ -5,6 +5,15 @@ export function redisSettings(environment: Environment) {
   if (!environment.REDIS_ENABLED) return undefined;
   return {
     mode: environment.REDIS_MODE,
+    nodes: environment.REDIS_NODES,
+    sentinel:
+      environment.REDIS_SENTINEL_NAME === undefined
+        ? undefined
+        : {
+            name: environment.REDIS_SENTINEL_NAME,
+            username: environment.REDIS_SENTINEL_USERNAME,
+            password: environment.REDIS_SENTINEL_PASSWORD,
+          },
     url: environment.REDIS_URL,
     host: environment.REDIS_HOST,
     port: environment.REDIS_PORT,

@@ -17,6 +17,11 @@ function faultsOf(raw: Record<string, string>): readonly string[] {
   return 'faults' in result ? result.faults : [];
 }
 
+const SENTINEL = { REDIS_MODE: 'sentinel', REDIS_NODES: 'a:1', REDIS_SENTINEL_NAME: 'main' };
+/** What must be said beside a variable that is for some of the modes only. */
+const around = (name: string): Record<string, string> =>
+  name === 'REDIS_NODES' || name.startsWith('REDIS_SENTINEL') ? SENTINEL : {};
+
 /** Name, value and whether the line is commented out, of every assignment in `.env.example`. */
 function exampleLines(): { name: string; value: string; active: boolean }[] {
   const text = readFileSync(new URL('../../.env.example', import.meta.url), 'utf8');
@@ -93,12 +98,18 @@ describe('the environment', () => {
       ATHENA_ADMIN_KEYS: '0123456789abcdef',
       REDIS_URL: 'redis://:secret@host:1234/2',
       REDIS_PASSWORD: 'secret',
+      REDIS_SENTINEL_PASSWORD: 'secret',
       CACHE_ENCRYPTION_KEYS: `k1:${Buffer.alloc(32, 7).toString('base64')}`,
     }[name];
     writeFileSync(file, `${value}\n`);
-    expect(parsed({ [`${name}_FILE`]: file })[name]).toEqual(parsed({ [name]: value })[name]);
-    expect(faultsOf({ [`${name}_FILE`]: file, [name]: value })).toHaveLength(1);
-    expect(faultsOf({ [`${name}_FILE`]: `${file}.missing` })).toEqual([expect.stringContaining('ENOENT')]);
+    const rest = around(name);
+    expect(parsed({ ...rest, [`${name}_FILE`]: file })[name]).toEqual(
+      parsed({ ...rest, [name]: value })[name],
+    );
+    expect(faultsOf({ ...rest, [`${name}_FILE`]: file, [name]: value })).toHaveLength(1);
+    expect(faultsOf({ ...rest, [`${name}_FILE`]: `${file}.missing` })).toEqual([
+      expect.stringContaining('ENOENT'),
+    ]);
   });
 
   it('needs keys, or a word, for a host that others can reach', () => {
@@ -112,6 +123,38 @@ describe('the environment', () => {
   it('refuses contradictions', () => {
     expect(faultsOf({ AUTH_DISABLED: 'true', ATHENA_API_KEYS: '0123456789abcdef' })).toHaveLength(1);
     expect(faultsOf({ REDIS_URL: 'redis://host', REDIS_PORT: '1', REDIS_HOST: 'host' })).toHaveLength(2);
+  });
+
+  it('reads the nodes of a sentinel group or a cluster', () => {
+    expect(parsed({ ...SENTINEL, REDIS_NODES: 'a.b:26379, [::1]:7000,10.0.0.1:1' }).REDIS_NODES).toEqual([
+      { host: 'a.b', port: 26379 },
+      { host: '::1', port: 7000 },
+      { host: '10.0.0.1', port: 1 },
+    ]);
+  });
+
+  it.each(['a', 'a:', ':1', 'a:0', 'a:65536', '::1:7000', 'a:1,a:1', ',', 'redis://a:1'])(
+    'refuses %j as nodes',
+    (REDIS_NODES) => expect(faultsOf({ ...SENTINEL, REDIS_NODES })).toHaveLength(1),
+  );
+
+  it.each([
+    [{ REDIS_MODE: 'sentinel' }, ['REDIS_NODES must be set', 'REDIS_SENTINEL_NAME must be set']],
+    [{ ...SENTINEL, REDIS_PORT: '1' }, ['REDIS_PORT must not be set while REDIS_MODE is sentinel']],
+    [{ REDIS_MODE: 'cluster' }, ['REDIS_NODES must be set']],
+    [{ REDIS_MODE: 'cluster', REDIS_NODES: 'a:1', REDIS_DB: '1' }, ['REDIS_DB must be 0']],
+    [
+      { REDIS_MODE: 'cluster', REDIS_NODES: 'a:1', REDIS_SENTINEL_NAME: 'x' },
+      ['REDIS_SENTINEL_NAME must not'],
+    ],
+    [{ REDIS_MODE: 'cluster', REDIS_NODES: 'a:1', REDIS_URL: 'redis://a' }, ['REDIS_URL must not']],
+    [{ REDIS_NODES: 'a:1' }, ['REDIS_NODES must not be set while REDIS_MODE is standalone']],
+    [{ REDIS_MODE: 'cluster', REDIS_NODES: 'a:1', REDIS_DB: '0' }, []],
+    [{ ...SENTINEL, REDIS_DB: '3' }, []],
+  ])('holds %j to its mode', (variables: Record<string, string>, expected: string[]) => {
+    const faults = faultsOf(variables);
+    expect(faults).toHaveLength(expected.length);
+    for (const [index, text] of expected.entries()) expect(faults[index]).toContain(text);
   });
 
   it('tells variables that look like its own and are none', () => {
@@ -140,6 +183,8 @@ describe('.env.example', () => {
   });
 
   it('gives examples that are valid', () => {
-    for (const { name, value } of exampleLines()) expect(faultsOf({ [name]: value })).toEqual([]);
+    for (const { name, value } of exampleLines()) {
+      expect(faultsOf({ ...around(name), [name]: value })).toEqual([]);
+    }
   });
 });

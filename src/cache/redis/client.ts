@@ -1,15 +1,23 @@
+import type { RedisOptions } from 'ioredis';
 import { Redis } from 'ioredis';
 
 /** Where Redis is and how long it may take. */
 export interface RedisSettings {
-  readonly mode: 'standalone';
+  readonly mode: 'standalone' | 'sentinel' | 'cluster';
+  /** The sentinels, or some of the nodes of the cluster; instead of url, host and port. */
+  readonly nodes?: readonly RedisAddress[] | undefined;
+  /** For `sentinel`. */
+  readonly sentinel?: SentinelSettings | undefined;
   /** `redis://` or `rediss://`; replaces host, port, username, password, db and tls. */
   readonly url?: string | undefined;
   readonly host: string;
   readonly port: number;
+  /** Of every Redis server; sentinels have their own. */
   readonly username?: string | undefined;
   readonly password?: string | undefined;
+  /** 0 in a cluster. */
   readonly db: number;
+  /** For sentinels too. */
   readonly tls: boolean;
   /** Begins every key, e.g. `athena:`. */
   readonly keyPrefix: string;
@@ -17,6 +25,20 @@ export interface RedisSettings {
   readonly commandTimeoutMs: number;
   readonly connectTimeoutMs: number;
 }
+
+export interface RedisAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface SentinelSettings {
+  /** Under which the sentinels watch the master. */
+  readonly name: string;
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+}
+
+type ClientOptions = Omit<RedisOptions, 'replyMapping'>;
 
 const RETRY_FIRST_MS = 50;
 const RETRY_MAX_MS = 2000;
@@ -30,30 +52,24 @@ export function retryDelayMs(attempt: number, random: () => number): number {
   return Math.round(ceiling / 2 + (random() * ceiling) / 2);
 }
 
+export const addressOf = ({ host, port }: RedisAddress): string =>
+  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+
 /**
- * The one place that knows how a client is made. It never queues while it is away and never resends on its own
- * (a resent command may overtake a newer one): what to do about a failed command is the storage's decision.
+ * The one place that knows how a client of one server is made: the server itself, or whichever the sentinels call the
+ * master. It never queues while it is away and never resends on its own (a resent command may overtake a newer one):
+ * what to do about a failed command is the storage's decision.
  */
-export function createRedisClient(settings: RedisSettings, random: () => number): Redis {
-  const { url, connectTimeoutMs } = settings;
-  const parsed = url === undefined ? undefined : URL.parse(url);
-  const address = parsed
-    ? {
-        host: parsed.hostname.replace(/^\[|\]$/g, ''),
-        port: parsed.port === '' ? 6379 : Number(parsed.port),
-        username: decodeURIComponent(parsed.username),
-        password: decodeURIComponent(parsed.password),
-        db: Number(parsed.pathname.slice(1)),
-        tls: parsed.protocol === 'rediss:',
-      }
-    : settings;
+export function createRedisClient(
+  settings: RedisSettings,
+  random: () => number,
+  { protocol }: Pick<RedisOptions, 'protocol'> = {},
+): Redis {
+  const { connectTimeoutMs } = settings;
+  const retryStrategy = (attempt: number): number => retryDelayMs(attempt, random);
   return new Redis({
-    host: address.host,
-    port: address.port,
-    ...(address.username ? { username: address.username } : {}),
-    ...(address.password ? { password: address.password } : {}),
-    ...(address.tls ? { tls: {} } : {}),
-    db: address.db,
+    ...whereabouts(settings, retryStrategy),
+    ...(protocol === undefined ? {} : { protocol }),
     connectionName: 'athena',
     lazyConnect: true,
     enableOfflineQueue: false,
@@ -65,6 +81,52 @@ export function createRedisClient(settings: RedisSettings, random: () => number)
     disconnectTimeout: 100,
     // Bounds the handshake, which has no caller; calls have the tighter budget of `RedisConnection.run`.
     commandTimeout: Math.max(connectTimeoutMs, settings.commandTimeoutMs * 2),
-    retryStrategy: (attempt) => retryDelayMs(attempt, random),
+    retryStrategy,
   });
+}
+
+function whereabouts(settings: RedisSettings, retryStrategy: (attempt: number) => number): ClientOptions {
+  const { url, nodes = [], sentinel } = settings;
+  if (settings.mode === 'sentinel' && sentinel !== undefined) {
+    return {
+      ...identity(settings),
+      sentinels: [...nodes],
+      name: sentinel.name,
+      ...(sentinel.username ? { sentinelUsername: sentinel.username } : {}),
+      ...(sentinel.password ? { sentinelPassword: sentinel.password } : {}),
+      ...(settings.tls ? { enableTLSForSentinelMode: true, sentinelTLS: {} } : {}),
+      sentinelRetryStrategy: retryStrategy,
+      sentinelReconnectStrategy: retryStrategy,
+      sentinelCommandTimeout: settings.connectTimeoutMs,
+      // They tell of a failover before the old master's socket does: a stopped server closes nothing
+      // (redis.io/docs/latest/develop/reference/sentinel-clients, "Sentinel failover disconnection").
+      failoverDetector: true,
+    };
+  }
+  const parsed = url === undefined ? undefined : URL.parse(url);
+  if (!parsed) return { host: settings.host, port: settings.port, ...identity(settings) };
+  return {
+    host: parsed.hostname.replace(/^\[|\]$/g, ''),
+    port: parsed.port === '' ? 6379 : Number(parsed.port),
+    ...identity({
+      username: decodeURIComponent(parsed.username),
+      password: decodeURIComponent(parsed.password),
+      db: Number(parsed.pathname.slice(1)),
+      tls: parsed.protocol === 'rediss:',
+    }),
+  };
+}
+
+function identity({
+  username,
+  password,
+  db,
+  tls,
+}: Pick<RedisSettings, 'username' | 'password' | 'db' | 'tls'>): ClientOptions {
+  return {
+    ...(username ? { username } : {}),
+    ...(password ? { password } : {}),
+    ...(tls ? { tls: {} } : {}),
+    db,
+  };
 }

@@ -1,60 +1,30 @@
+import type { Socket } from 'node:net';
 import type { Redis } from 'ioredis';
 import { StorageClosedError, StorageUnavailableError } from '../cache.errors.js';
 import type { RedisSettings } from './client.js';
-import { createRedisClient, retryDelayMs } from './client.js';
+import { addressOf, createRedisClient, retryDelayMs } from './client.js';
+import type { Budget, RedisEvent, RedisInspection, RedisLink, RedisLinkOptions, RedisState } from './link.js';
+import { exchange } from './pipeline.js';
+import { describeError, reactionTo, unavailable } from './redis-errors.js';
+import type { Reply, Request } from './requests.js';
 
-/**
- * - `connecting`: not reached yet, or lost; attempts go on for ever.
- * - `ready`: answers.
- * - `unresponsive`: the socket is open and nothing comes back (a stopped server, a cut without FIN, a stall).
- * - `closed`: shut down by us.
- */
-export type RedisState = 'connecting' | 'ready' | 'unresponsive' | 'closed';
-
-/** One change of state, or a new kind of error during an outage; never one per command or attempt. */
-export type RedisEvent =
-  | { readonly type: 'connect'; readonly address: string }
-  | { readonly type: 'ready'; readonly address: string; readonly awayMs: number; readonly attempts: number }
-  | { readonly type: 'unresponsive'; readonly address: string; readonly timeoutMs: number }
-  | { readonly type: 'responsive'; readonly address: string; readonly awayMs: number }
-  | { readonly type: 'close'; readonly address: string }
-  | { readonly type: 'reconnecting'; readonly address: string; readonly delayMs: number }
-  | { readonly type: 'error'; readonly address: string; readonly message: string }
-  | { readonly type: 'end'; readonly address: string };
-
-/** What an operator wants to know of the server; `latencyMs` is one PING. */
-export interface RedisInspection {
-  readonly latencyMs: number;
-  readonly version: string;
-  readonly usedMemoryBytes: number;
-  /** 0: no limit. */
-  readonly maxMemoryBytes: number;
-  readonly evictionPolicy: string;
-}
+export { describeError } from './redis-errors.js';
+export type { RedisEvent } from './link.js';
 
 /** After so many unanswered probes the socket is given up: behind a silent cut it will never answer. */
 const PROBES_UNTIL_RECONNECT = 5;
 const ANNOUNCED_LIMIT = 20;
 
-/** Of work in the background, whose time-outs say nothing about the server: a large batch takes its time. */
-export interface Budget {
-  readonly timeoutMs: number;
-}
-
-export interface RedisConnectionOptions {
-  readonly onEvent?: (event: RedisEvent) => void;
-  readonly random?: () => number;
-  readonly now?: () => number;
-}
+/** A demoted master says so with every write; it takes the sentinels a moment to name the new one. */
+const RENEWALS_APART_MS = 1000;
 
 /**
  * One client, watched. A call waits at most `commandTimeoutMs`; the first time-out turns the connection
  * `unresponsive`, and from then on calls fail at once while a background PING looks for the server. So an outage
  * costs each caller at most one time-out, and the callers after it nothing.
  */
-export class RedisConnection {
-  /** `host:port`, without credentials. */
-  readonly address: string;
+export class RedisConnection implements RedisLink {
+  readonly masters: readonly RedisConnection[] = [this];
   private readonly client: Redis;
   private readonly onEvent: (event: RedisEvent) => void;
   private readonly random: () => number;
@@ -64,23 +34,31 @@ export class RedisConnection {
   private awaySince: number;
   private attempts = 0;
   private readonly announced = new Set<string>();
+  private where: string;
+  private renewedAt = -Infinity;
   private probe: NodeJS.Timeout | undefined;
   private readonly firstAttempt: Promise<void>;
 
   constructor(
     readonly settings: RedisSettings,
-    { onEvent = () => {}, random = Math.random, now = Date.now }: RedisConnectionOptions = {},
+    { onEvent = () => {}, random = Math.random, now = Date.now }: RedisLinkOptions = {},
   ) {
     this.onEvent = onEvent;
     this.random = random;
     this.now = now;
     this.awaySince = now();
     this.client = createRedisClient(settings, random);
-    const { host, port } = this.client.options;
-    this.address = `${host}:${port}`;
+    const { host = 'localhost', port = 6379 } = this.client.options;
+    const { mode, sentinel } = settings;
+    this.where = mode === 'sentinel' ? `sentinel ${sentinel?.name}` : addressOf({ host, port });
     this.listen();
     // A first failure is an event like any later one; the attempts go on.
     this.firstAttempt = this.client.connect().catch(() => {});
+  }
+
+  /** With sentinels: of the server that was the master when this connected. */
+  get address(): string {
+    return this.where;
   }
 
   get state(): RedisState {
@@ -91,12 +69,14 @@ export class RedisConnection {
     return this.current === 'ready';
   }
 
-  /** Calls `listener` after each change of `available`. */
+  masterOf(): this {
+    return this;
+  }
+
   watch(listener: (available: boolean) => void): void {
     this.watchers.push(listener);
   }
 
-  /** Waits until the first attempt to connect has succeeded or failed, for at most `maxMs`. */
   async settled(maxMs: number): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const limit = new Promise<void>((resolve) => {
@@ -122,6 +102,12 @@ export class RedisConnection {
     }
   }
 
+  async send(requests: readonly Request[], budget?: Budget): Promise<readonly Reply[]> {
+    const replies = await this.run((client) => exchange(client, requests), budget);
+    for (const [error] of replies) if (error !== null) this.react(error);
+    return replies;
+  }
+
   async inspect(): Promise<RedisInspection> {
     const begun = performance.now();
     await this.run((client) => client.ping());
@@ -136,7 +122,6 @@ export class RedisConnection {
     };
   }
 
-  /** Lets running commands finish within one time-out, then disconnects. */
   async close(): Promise<void> {
     if (this.current === 'closed') return;
     const wasReady = this.current === 'ready';
@@ -154,7 +139,7 @@ export class RedisConnection {
       const timeOut = (): void => {
         if (settled) return;
         settled = true;
-        if (budget === undefined) this.becomeUnresponsive(reply);
+        if (budget === undefined || budget.blamesServer === true) this.becomeUnresponsive(reply);
         reject(new StorageUnavailableError('redis', `${this.address} did not answer within ${timeoutMs} ms`));
       };
       // After a blocked event loop timers run before the socket is read: let a reply that is there win.
@@ -171,11 +156,36 @@ export class RedisConnection {
     });
   }
 
+  /** @throws StorageUnavailableError if it concerns the whole call */
+  private react(error: Error): void {
+    const reaction = reactionTo(error);
+    if (reaction === undefined) return;
+    if (reaction.connection === 'probe') this.becomeUnresponsive(undefined, describeError(error));
+    if (reaction.connection === 'renew') this.renew(reaction.call === 'unavailable');
+    if (reaction.call === 'unavailable') throw unavailable(error);
+  }
+
+  /** Without sentinels the same server would answer again, as READONLY as before. */
+  private renew(always: boolean): void {
+    const nowMs = this.now();
+    if (this.current !== 'ready' || nowMs - this.renewedAt < RENEWALS_APART_MS) return;
+    if (!always && this.settings.mode !== 'sentinel') return;
+    this.renewedAt = nowMs;
+    this.client.disconnect(true);
+  }
+
   private listen(): void {
-    const { client, address } = this;
+    const { client } = this;
     const handshakeTimeout = client.options.commandTimeout;
-    client.on('connect', () => this.announce('connect', { type: 'connect', address }));
+    client.on('connect', () => {
+      const { remoteAddress, remotePort } = client.stream as Partial<Socket>;
+      if (this.settings.mode === 'sentinel' && remoteAddress !== undefined) {
+        this.where = addressOf({ host: remoteAddress, port: remotePort ?? 0 });
+      }
+      this.announce('connect', { type: 'connect', address: this.where });
+    });
     client.on('ready', () => {
+      const address = this.where;
       // From here on every command has the budget of its call, which may be longer.
       client.options.commandTimeout = undefined;
       if (this.current === 'closed') return;
@@ -190,15 +200,17 @@ export class RedisConnection {
       if (this.current === 'ready') this.awaySince = this.now();
       clearTimeout(this.probe);
       this.become('connecting');
-      this.onEvent({ type: 'close', address });
+      this.onEvent({ type: 'close', address: this.where });
     });
     client.on('reconnecting', (delayMs: number) => {
       this.attempts += 1;
-      this.announce('reconnecting', { type: 'reconnecting', address, delayMs });
+      this.announce('reconnecting', { type: 'reconnecting', address: this.where, delayMs });
     });
     client.on('error', (error: Error) => {
       const message = describeError(error);
-      this.announce(message, { type: 'error', address, message });
+      // Of the sentinels' errors the delay differs each time.
+      const kind = message.replace(/after \d+ms/, '');
+      this.announce(kind, { type: 'error', address: this.where, message });
     });
   }
 
@@ -216,13 +228,15 @@ export class RedisConnection {
     this.onEvent(event);
   }
 
-  private becomeUnresponsive(unanswered: Promise<unknown>): void {
+  private becomeUnresponsive(unanswered: Promise<unknown> | undefined, reason?: string): void {
     if (this.current !== 'ready') return;
     this.become('unresponsive');
     this.awaySince = this.now();
-    this.onEvent({ type: 'unresponsive', address: this.address, timeoutMs: this.settings.commandTimeoutMs });
+    const { commandTimeoutMs: timeoutMs } = this.settings;
+    const why = reason === undefined ? {} : { reason };
+    this.onEvent({ type: 'unresponsive', address: this.address, timeoutMs, ...why });
     // The reply that was too late is as good as a probe's: the server is alive.
-    unanswered.then(
+    unanswered?.then(
       () => this.becomeResponsive(),
       () => {},
     );
@@ -253,22 +267,6 @@ export class RedisConnection {
       else this.scheduleProbe(attempt + 1);
     }
   }
-}
-
-/**
- * Redis errors carry the failed command with its arguments, which are keys, values and passwords: none of that may
- * travel with an error that somebody logs.
- */
-export function unavailable(error: unknown): StorageUnavailableError {
-  const message = describeError(error);
-  return new StorageUnavailableError('redis', message, { cause: new Error(message) });
-}
-
-export function describeError(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const { code } = error as NodeJS.ErrnoException;
-  // "ERR unknown command 'x', with args beginning with: ..."
-  return error.message.replace(/, with args beginning with:.*/s, '') || code || error.name;
 }
 
 function parseInfo(text: string): Map<string, string> {

@@ -1,6 +1,7 @@
 /**
  * Where an entry lies in Redis: `<prefix><namespace>:e:{<key>}`. `e` is the kind (the value; `g` is its guard and `l`
- * the fence of a running factory; `<prefix><namespace>:m` are the namespace's marks), and the braces make the key its
+ * the fence of a running factory; `<prefix><namespace>:m` are the namespace's marks, and
+ * `i` the beacons of a cluster), and the braces make the key its
  * hash tag, so that what belongs to one key shares a cluster slot. Namespace and key are escaped so that the mapping is
  * injective: namespace `a` with key `b:x` is not namespace `a:b` with key `x`, and no key can break out of its braces.
  */
@@ -32,6 +33,7 @@ export class Keyspace {
   private readonly head: string;
   private readonly guardHead: string;
   private readonly fenceHead: string;
+  private readonly beaconHead: string;
 
   constructor(prefix: string, namespace: string) {
     const space = prefix + namespace.replace(RESERVED_IN_NAMESPACE, escapeCharacter);
@@ -39,6 +41,7 @@ export class Keyspace {
     this.head = `${space}:e:{`;
     this.guardHead = `${space}:g:{`;
     this.fenceHead = `${space}:l:{`;
+    this.beaconHead = `${space}:i:{`;
   }
 
   physical(key: string): string {
@@ -49,6 +52,11 @@ export class Keyspace {
   all(key: string): [value: string, guard: string, fence: string] {
     const tail = taggedTail(key);
     return [this.head + tail, this.guardHead + tail, this.fenceHead + tail];
+  }
+
+  /** See `beacons.ts`. */
+  beacon(tag: string): string {
+    return `${this.beaconHead}${tag}}`;
   }
 
   logical(physical: string): string {

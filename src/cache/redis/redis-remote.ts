@@ -7,24 +7,23 @@ import type {
   LiveKey,
   MarksExchange,
   MarksRecord,
+  MarksState,
   ReclaimOptions,
   Remote,
   RemoteRead,
 } from '../replication/remote.js';
-import type { RedisConnection } from './connection.js';
-import { describeError } from './connection.js';
+import { Beacons } from './beacons.js';
 import { Keyspace, markField, markName } from './keyspace.js';
-import type { Reply, Request } from './pipeline.js';
-import { sendPipeline, valueOf } from './pipeline.js';
-import { infoField, marksState, mget, millisecondsOf, remoteValue, TIME } from './replies.js';
+import type { RedisLink } from './link.js';
+import { valueOf } from './pipeline.js';
+import { describeError, reactionTo } from './redis-errors.js';
+import { infoField, marksState, mget, millisecondsOf, remoteValue, time } from './replies.js';
+import type { Reply, Request } from './requests.js';
 import { ValueScan } from './scan.js';
 import { APPLY, EXCHANGE_MARKS, FENCE, REMOVE_BYTES } from './scripts.js';
 
-/** Also where a script met it: its own error text comes first then. */
-const TAKES_NO_WRITE = /\b(OOM|READONLY|MISCONF|NOREPLICAS|NOPERM|unknown command)\b/;
-
 export interface RedisRemoteOptions {
-  readonly connection: RedisConnection;
+  readonly connection: RedisLink;
   readonly namespace: string;
   /** How long a value may live from its version; guards outlive it. */
   readonly maxLifeMs: number;
@@ -32,17 +31,20 @@ export interface RedisRemoteOptions {
 
 /** Redis as the replication core sees it; see `remote.ts` for what each call promises. */
 export class RedisRemote implements Remote {
-  private readonly connection: RedisConnection;
+  private readonly connection: RedisLink;
   private readonly keyspace: Keyspace;
   private readonly maxLifeMs: number;
   private readonly readMarks: Request;
+  private readonly beacons: Beacons;
   private readonly valueScan: ValueScan;
 
   constructor({ connection, namespace, maxLifeMs }: RedisRemoteOptions) {
     this.connection = connection;
     this.keyspace = new Keyspace(connection.settings.keyPrefix, namespace);
     this.maxLifeMs = maxLifeMs;
-    this.readMarks = { run: 'HMGET', args: [this.keyspace.marks, 'i', 'r'] };
+    // Last, so that they are not older than any value that they may hide.
+    this.readMarks = { run: 'HMGET', args: [this.keyspace.marks, 'i', 'r'], last: true };
+    this.beacons = new Beacons(connection, this.keyspace);
     this.valueScan = new ValueScan(connection, this.keyspace);
   }
 
@@ -52,15 +54,19 @@ export class RedisRemote implements Remote {
 
   async read(keys: readonly string[]): Promise<RemoteRead> {
     const places = keys.flatMap((key) => this.keyspace.all(key).slice(0, 2));
-    // The marks come last, so that they are not older than any value that they may hide.
-    const replies = await this.send([TIME, ...mget(places), this.readMarks]);
+    const values = mget(places);
+    const beacons = this.beacons.beside(places);
+    const requests = [time(this.keyspace.marks), ...values, ...beacons, this.readMarks];
+    const replies = await this.send(requests);
     const redisMs = millisecondsOf(replies[0]);
-    const stored = replies.slice(1, -1).flatMap((reply) => valueOf(reply) as (Buffer | null)[]);
+    const stored = replies
+      .slice(1, 1 + values.length)
+      .flatMap((reply) => valueOf(reply) as (Buffer | null)[]);
     return {
       values: keys.map((_, index) =>
         remoteValue(stored[2 * index] ?? null, stored[2 * index + 1] ?? null, redisMs),
       ),
-      marks: marksState(replies.at(-1)),
+      marks: this.marksWith(replies.at(-1), beacons, replies.slice(1 + values.length)),
     };
   }
 
@@ -92,13 +98,14 @@ export class RedisRemote implements Remote {
   }
 
   async exchangeMarks(ours: MarksRecord, incarnationIfMissing: string): Promise<MarksExchange> {
-    const args = [this.keyspace.marks, incarnationIfMissing];
+    const fresh = await this.beacons.check(incarnationIfMissing);
+    const args = [this.keyspace.marks, fresh, this.beacons.needed ? '0' : '1'];
     for (const [name, version] of ours) args.push(markField(name), version);
     const [reply] = await this.send([{ run: EXCHANGE_MARKS, args }]);
     const [created, fields, redisMs] = valueOf(reply) as [number, string[], string];
     const marks = new Map<string, string>();
     for (let at = 0; at < fields.length; at += 2) marks.set(markName(fields[at] ?? ''), fields[at + 1] ?? '');
-    const incarnation = marks.get('i') ?? '';
+    const incarnation = this.beacons.incarnationOf(marks.get('i') ?? '');
     const revision = Number(marks.get('r') ?? 0);
     marks.delete('i');
     marks.delete('r');
@@ -106,16 +113,21 @@ export class RedisRemote implements Remote {
   }
 
   async hello(): Promise<{ runId: string; redisMs: number }> {
-    const [info, time] = await this.send([{ run: 'INFO', args: ['server'] }, TIME]);
-    return { runId: infoField(info, 'run_id'), redisMs: millisecondsOf(time) };
+    this.beacons.forget();
+    const [[now], runIds] = await Promise.all([this.send([this.ownTime]), this.ofEach('server', 'run_id')]);
+    return { runId: runIds.sort().join(), redisMs: millisecondsOf(now) };
   }
 
   async beat(): Promise<Beat> {
-    const [time, marks, info] = await this.send([TIME, this.readMarks, { run: 'INFO', args: ['stats'] }]);
+    const beacons = this.beacons.ofAll();
+    const [[now, ...replies], evicted] = await Promise.all([
+      this.send([this.ownTime, ...beacons, this.readMarks]),
+      this.ofEach('stats', 'evicted_keys'),
+    ]);
     return {
-      redisMs: millisecondsOf(time),
-      marks: marksState(marks),
-      evictedKeys: Number(infoField(info, 'evicted_keys')),
+      redisMs: millisecondsOf(now),
+      marks: this.marksWith(replies.at(-1), beacons, replies),
+      evictedKeys: evicted.reduce((sum, count) => sum + Number(count), 0),
     };
   }
 
@@ -138,14 +150,37 @@ export class RedisRemote implements Remote {
     return this.valueScan.reclaim(options);
   }
 
+  /** The clock that this follows: always the same one of several, for theirs may differ. */
+  private get ownTime(): Request {
+    return time(this.connection.settings.keyPrefix);
+  }
+
+  /** A field of each master's INFO. */
+  private async ofEach(section: string, field: string): Promise<string[]> {
+    const replies = await Promise.all(
+      this.connection.masters.map((master) => master.send([{ run: 'INFO', args: [section] }])),
+    );
+    return replies.map(([info]) => infoField(info, field));
+  }
+
+  private marksWith(
+    marks: Reply | undefined,
+    beacons: readonly Request[],
+    replies: readonly Reply[],
+  ): MarksState | undefined {
+    const state = marksState(marks);
+    const known = this.beacons.areKnown(beacons, replies);
+    return state && { ...state, incarnation: this.beacons.incarnationOf(state.incarnation, known) };
+  }
+
   private send(requests: readonly Request[], timeoutMs?: number): Promise<readonly Reply[]> {
-    return sendPipeline(this.connection, requests, timeoutMs === undefined ? undefined : { timeoutMs });
+    return this.connection.send(requests, timeoutMs === undefined ? undefined : { timeoutMs });
   }
 }
 
 function applyOutcome([error, value]: Reply): ApplyOutcome {
   if (error !== null) {
-    return { kind: 'refused', reason: describeError(error), ofAll: TAKES_NO_WRITE.test(error.message) };
+    return { kind: 'refused', reason: describeError(error), ofAll: reactionTo(error) !== undefined };
   }
   const [kind, detail] = value as [Exclude<ApplyOutcome['kind'], 'refused'>, string];
   switch (kind) {

@@ -1,7 +1,7 @@
 import { CLOCK_AHEAD_MS } from '../replication/mutation.js';
 import type { MarksState, RemoteValue } from '../replication/remote.js';
-import type { Reply, Request } from './pipeline.js';
 import { valueOf } from './pipeline.js';
+import type { Reply, Request } from './requests.js';
 
 /** What the requests of the remote and the scan have in common, and what the replies mean. */
 
@@ -13,7 +13,8 @@ const VERSION = /^[0-9a-f]{32}$/;
 const [VERSION_START, VERSION_END] = [8, 40];
 const VERSION_LENGTH = VERSION_END - VERSION_START;
 
-export const TIME: Request = { run: 'TIME', args: [] };
+/** By the clock of the server that has the key. */
+export const time = (near: string): Request => ({ run: 'TIME', args: [], near });
 
 export function mget(places: readonly string[]): Request[] {
   const requests: Request[] = [];
@@ -24,8 +25,8 @@ export function mget(places: readonly string[]): Request[] {
 }
 
 /** Of `TIME`: seconds and microseconds. */
-export function millisecondsOf(time: Reply | undefined): number {
-  const [seconds, microseconds] = valueOf(time) as [string | number, string | number];
+export function millisecondsOf(reply: Reply | undefined): number {
+  const [seconds, microseconds] = valueOf(reply) as [string | number, string | number];
   return Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000);
 }
 

@@ -1,9 +1,9 @@
 import type { LiveKey, ReclaimOptions } from '../replication/remote.js';
-import type { RedisConnection } from './connection.js';
 import type { Keyspace } from './keyspace.js';
-import type { Reply, Request } from './pipeline.js';
-import { sendPipeline, valueOf } from './pipeline.js';
-import { isBelievable, mget, millisecondsOf, TIME, versionInHeader } from './replies.js';
+import type { RedisLink } from './link.js';
+import { valueOf } from './pipeline.js';
+import { isBelievable, mget, millisecondsOf, time, versionInHeader } from './replies.js';
+import type { Reply, Request } from './requests.js';
 import { REMOVE_VERSION } from './scripts.js';
 
 /** A value's place in Redis, and what the plain text at its beginning says. */
@@ -23,7 +23,7 @@ const EXPIRES_AT = /^ATHN01[0-9a-f]{62}([0-9a-f]{14})$/;
 /** Goes through the values of one namespace, by SCAN: no command of it keeps Redis for long. */
 export class ValueScan {
   constructor(
-    private readonly connection: RedisConnection,
+    private readonly connection: RedisLink,
     private readonly keyspace: Keyspace,
   ) {}
 
@@ -86,8 +86,8 @@ export class ValueScan {
     const ranges = places.map((place): Request => {
       return { run: 'GETRANGE', args: [place, 0, HEADER_BYTES - 1], binary: true };
     });
-    const [time, ...replies] = await this.send([TIME, ...ranges]);
-    const redisMs = millisecondsOf(time);
+    const [now, ...replies] = await this.send([time(places[0] ?? ''), ...ranges]);
+    const redisMs = millisecondsOf(now);
     // An error reply is somebody else's list or hash, under a name of ours.
     return replies.flatMap(([, bytes], index) => {
       const found = Buffer.isBuffer(bytes) ? headedBy(places[index] ?? '', bytes) : undefined;
@@ -97,18 +97,20 @@ export class ValueScan {
 
   private async *pages(prefix: string): AsyncIterable<string[]> {
     const pattern = this.keyspace.pattern(prefix);
-    let cursor = '0';
-    do {
-      const args = [cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT];
-      const [reply] = await this.send([{ run: 'SCAN', args }]);
-      const [next, page] = valueOf(reply) as [string, string[]];
-      cursor = next;
-      yield page;
-    } while (cursor !== '0');
+    for (const master of this.connection.masters) {
+      let cursor = '0';
+      do {
+        const args = [cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT];
+        const [reply] = await master.send([{ run: 'SCAN', args }]);
+        const [next, page] = valueOf(reply) as [string, string[]];
+        cursor = next;
+        yield page;
+      } while (cursor !== '0');
+    }
   }
 
   private send(requests: readonly Request[]): Promise<readonly Reply[]> {
-    return sendPipeline(this.connection, requests);
+    return this.connection.send(requests);
   }
 }
 

@@ -95,8 +95,8 @@ return {'fenced', version}
 
 /**
  * Merges marks by maximum and returns all of them; makes the record if it is missing. KEYS: the record. ARGV:
- * incarnation for a new record (the time at its beginning gives way to 0 where there was nothing at all, which any marks
- * could have concerned), then names and versions in turn. Tags at or below the floor go. The revision grows by one, if
+ * incarnation for a new record, '1' if this server has all the data (then the time at the beginning of the incarnation
+ * gives way to 0 where there was nothing at all, which any marks could have concerned), then names and versions in turn. Tags at or below the floor go. The revision grows by one, if
  * anything changed. Marks from too far ahead are not taken: their writer sees it by the time in the answer. Where nothing
  * changes nothing is written, so that it works on a read-only Redis. The first write is an HDEL of nothing, because
  * memory is checked at a script's first write only
@@ -125,11 +125,11 @@ local function raiseFloor(version)
   end
 end
 if not marks['i'] then
-  if redis.call('DBSIZE') == 0 then incarnation = string.gsub(incarnation, '^%x+', '0') end
+  if ARGV[2] == '1' and redis.call('DBSIZE') == 0 then incarnation = string.gsub(incarnation, '^%x+', '0') end
   put('i', incarnation)
   created = 1
 end
-for at = 2, #ARGV, 2 do
+for at = 3, #ARGV, 2 do
   local name, version = ARGV[at], ARGV[at + 1]
   local former = marks[name]
   local floor = isTag(name) and marks['floor']
@@ -147,6 +147,21 @@ for name, version in pairs(marks) do
   merged[#merged + 1] = version
 end
 return {created, merged, tostring(nowMs)}
+`,
+);
+
+/**
+ * The name in a beacon, which is lit with a new one if it is out. KEYS: the beacon. ARGV: the new name. DEL first, for a
+ * full Redis.
+ */
+export const BEACON = script(
+  1,
+  `
+local name = redis.pcall('GET', KEYS[1])
+if type(name) == 'string' then return name end
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[1])
+return ARGV[1]
 `,
 );
 
