@@ -166,6 +166,7 @@ export class ModelRedis {
   /** Removes values of exactly these versions; returns how many there were. */
   remove(keys: readonly Pick<LiveKey, 'key' | 'version'>[]): number {
     const found = keys.filter(({ key, version }) => this.isRemoved(this.slot(key), version));
+    if (found.length > 0 && this.refusing === 'writes') throw READ_ONLY;
     for (const { key } of found) this.write(key, { ...this.slot(key), value: undefined });
     return found.length;
   }
