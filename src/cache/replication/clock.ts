@@ -30,7 +30,7 @@ const hex = (value: number | bigint, digits: number): string => value.toString(1
 export class HybridLogicalClock {
   private lastMs = 0;
   private counter = 0;
-  /** The greatest stamp that Redis has shown to be possible. */
+  /** The greatest stamp that a clock which knew Redis `TIME` has made. */
   private possible = NEVER;
   private offsetMs = 0;
   private alignment: { readonly errorMs: number; readonly atMs: number } | undefined;
@@ -81,9 +81,7 @@ export class HybridLogicalClock {
 
   /** Moves the clock up to a stamp of another node, so that the next tick is above it. Ignores an impossible one. */
   observe(version: string): void {
-    if (!this.isPossible(version)) return;
-    this.resumeAbove(version);
-    if (version > this.possible) this.possible = version;
+    if (this.isPossible(version)) this.resumeAbove(version);
   }
 
   /** Whether a clock that is right can have made it by now. Without Redis `TIME` nobody knows. */
@@ -91,8 +89,9 @@ export class HybridLogicalClock {
     return !this.aligned || versionMs(version) <= this.time() + CLOCK_AHEAD_MS;
   }
 
-  /** `observe`, for stamps of this instance's own past, which are believed. */
+  /** `observe`, for stamps that are believed: of this instance's own past, and those by which Redis refused one. */
   resumeAbove(version: string): void {
+    if (version > this.possible && isAligned(version)) this.possible = version;
     const ms = versionMs(version);
     const counter = Number.parseInt(version.slice(12, 16), 16);
     if (ms < this.lastMs || (ms === this.lastMs && counter <= this.counter)) return;

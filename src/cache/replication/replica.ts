@@ -196,7 +196,7 @@ export class Replica {
     const { session, state } = this;
     if (!session.online) return this.readLocal(keys);
     const number = session.current;
-    const begun = state.clock.last();
+    const begun = state.clock.tick();
     try {
       const { values, marks } = await budget.spend(() => this.remote.read(keys));
       if (!(await session.confirms(marks, number, budget))) return await this.readLocal(keys);
@@ -231,8 +231,11 @@ export class Replica {
     for (let attempt = 0; this.session.online && attempt <= RESTAMPS; attempt += 1) {
       try {
         const outcome = await budget.spend(() => this.remote.fence(key, version, FENCE_MS));
-        if (outcome.kind === 'fenced') break;
-        if (outcome.kind === 'behind') clock.observe(outcome.version);
+        if (outcome.kind === 'fenced') {
+          clock.observe(version);
+          break;
+        }
+        if (outcome.kind === 'behind') clock.resumeAbove(outcome.version);
         else this.session.realign(outcome.redisMs);
       } catch (error) {
         this.state.noteUnavailable(error);
@@ -492,7 +495,7 @@ export class Replica {
         return outcome;
       }
       if (outcome !== undefined && outcome.kind !== 'refused') {
-        await this.giveWay(mutation, outcome);
+        await this.giveWay(mutation, outcome, live);
         return outcome;
       }
     }
@@ -521,14 +524,19 @@ export class Replica {
   private async giveWay(
     mutation: Mutation,
     outcome: Extract<ApplyOutcome, { kind: 'superseded' | 'ahead' }>,
+    live: boolean,
   ): Promise<void> {
     const { state } = this;
     const { key, version } = mutation;
+    if (outcome.kind === 'superseded') {
+      state.clock.resumeAbove(outcome.version);
+      // A live write may have met a fence only, of which nothing is known of the key.
+      if (!live) return state.learn(key, outcome.version, 'unknown');
+      state.counts.superseded += 1;
+    }
     state.outbox.remove(mutation);
     await state.storeLocally(key, version, () => undefined);
-    if (outcome.kind === 'ahead') return this.session.realign(outcome.redisMs);
-    state.counts.superseded += 1;
-    state.clock.observe(outcome.version);
+    if (outcome.kind === 'ahead') this.session.realign(outcome.redisMs);
   }
 }
 

@@ -166,9 +166,10 @@ export class Session {
   /** A stamp of ours was too far ahead for Redis: the clock goes by its answer from now on. */
   realign(redisMs: number): void {
     const { clock } = this.state;
-    this.noteCorrection(clock.align(redisMs, clock.machineTime()));
+    const correctionMs = clock.align(redisMs, clock.machineTime());
+    this.noteCorrection(correctionMs);
     const limit = clock.time() + CLOCK_AHEAD_MS;
-    this.restamp((version) => versionMs(version) > limit, 0);
+    this.restamp((version) => versionMs(version) > limit, correctionMs);
   }
 
   private async begin(number: number): Promise<void> {
