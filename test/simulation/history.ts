@@ -40,6 +40,8 @@ export interface WriteRecord extends Accepted {
   expiresAt: number;
   /** Its owner, or Redis, shrank it to a tombstone. */
   shrunk: boolean;
+  /** It had expired by a former clock of Redis. */
+  lapsed: boolean;
   /** A factory's: when its version was issued, when it ended, and when its fence was put up in Redis. */
   issuedAt: number | undefined;
   completedAt: number | undefined;

@@ -39,6 +39,7 @@ const NOBODY = {
   fenced: nobody,
   marked: nobody,
   lost: nobody,
+  fades: nobody,
   lostMarks: nobody,
 };
 

@@ -44,6 +44,8 @@ export interface RedisObserver {
   marked(marks: MarksRecord): void;
   /** Undefined: all of them. */
   lost(keys: readonly string[] | undefined, how: 'loss' | 'eviction'): void;
+  /** With its value it will have lost everything of this key. */
+  fades(key: string, atMs: number): void;
   lostMarks(): void;
 }
 
@@ -133,7 +135,7 @@ export class ModelRedis {
   }
 
   exchangeMarks(ours: MarksRecord, incarnationIfMissing: string): MarksExchange {
-    const believed = new Map([...ours].filter(([, version]) => this.believes(version)));
+    const believed = new Map([...ours].filter(([, version]) => this.believesMark(version)));
     const created = this.hash === undefined;
     const fresh = this.isEmpty ? incarnationIfMissing.replace(/^[0-9a-f]+/, '0') : incarnationIfMissing;
     const former = this.hash ?? { incarnation: fresh, revision: 0, versions: new Map() };
@@ -202,6 +204,7 @@ export class ModelRedis {
     this.evictedKeys += 1;
     this.write(key, { ...slot, [part]: undefined });
     this.options.observer.lost([key], 'eviction');
+    if (part === 'guard' && slot.value !== undefined) this.options.observer.fades(key, slot.value.untilMs);
   }
 
   evictMarks(): void {
@@ -213,6 +216,10 @@ export class ModelRedis {
 
   protected believes(version: string): boolean {
     return versionMs(version) <= Math.floor(this.options.now()) + CLOCK_AHEAD_MS;
+  }
+
+  protected believesMark(version: string): boolean {
+    return this.believes(version);
   }
 
   /** What is known of a key: by its guard, or where that was evicted by its value. */

@@ -2,11 +2,14 @@ import { HybridLogicalClock } from '../../src/cache/replication/clock.js';
 import { LocalCopy } from '../../src/cache/replication/local-copy.js';
 import { Marks } from '../../src/cache/replication/marks.js';
 import type { Mutation } from '../../src/cache/replication/mutation.js';
+import type { Overflow } from '../../src/cache/replication/outbox.js';
 import { Outbox } from '../../src/cache/replication/outbox.js';
 import { Persistence } from '../../src/cache/replication/persistence.js';
+import type { EntryDraft } from '../../src/cache/replication/replica.js';
 import { Replica } from '../../src/cache/replication/replica.js';
 import { ReplicaState } from '../../src/cache/replication/replica-state.js';
 import { Session } from '../../src/cache/replication/session.js';
+import type { CacheEntry } from '../../src/cache/storage/cache-entry.js';
 import type { Known, Slot } from './model-redis.js';
 import { ModelRedis } from './model-redis.js';
 
@@ -89,6 +92,18 @@ class WithoutFence extends ModelRedis {
 class WithSetWinningTies extends ModelRedis {
   protected override isBeaten(version: string, isSet: boolean, known: Known, bound: string): boolean {
     return super.isBeaten(version, isSet, { ...known, deleted: false }, bound);
+  }
+}
+
+class WithoutMarkGate extends ModelRedis {
+  protected override believesMark(): boolean {
+    return true;
+  }
+}
+
+class WithPlainUnlink extends ModelRedis {
+  protected override isRemoved({ value }: Slot): boolean {
+    return value !== undefined;
   }
 }
 
@@ -328,7 +343,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'seen-not-noted',
     rule: '3: what somebody else deleted does not come back from here',
-    apply: () => patch(OUTBOX, 'see', () => () => false),
+    apply: () => patch(OUTBOX, 'see', () => nothing),
   },
   {
     name: 'journal-not-awaited',
@@ -392,6 +407,234 @@ export const MUTANTS: readonly Mutant[] = [
             const marks = this as Marks;
             const [tags, most] = [marks['tags'], marks['maxTags']];
             for (const tag of tags.keys()) if (tags.size > most) tags.delete(tag);
+          },
+      ),
+  },
+  { name: 'marks-from-the-future', rule: '1: Redis is the gate for marks, too', redis: WithoutMarkGate },
+  {
+    name: 'plain-unlink',
+    rule: '5: reclaiming removes a value of exactly the version that is dead',
+    redis: WithPlainUnlink,
+  },
+  {
+    name: 'stamps-made-twice',
+    rule: '1: a clock that was set back has another name, or two values have one version',
+    apply: () =>
+      patch(
+        HybridLogicalClock.prototype,
+        'rewind',
+        (rewind) =>
+          function (this, isWrong) {
+            const name: unknown = Reflect.get(this as object, 'nodeId');
+            rewind.call(this, isWrong);
+            Reflect.set(this as object, 'nodeId', name);
+          },
+      ),
+  },
+  {
+    name: 'rewound-too-far',
+    rule: '1: a clock that is set back stays above what it has made while it was right',
+    apply: () =>
+      patch(
+        HybridLogicalClock.prototype,
+        'rewind',
+        (rewind) =>
+          function (this) {
+            return rewind.call(this, () => true);
+          },
+      ),
+  },
+  {
+    name: 'factory-of-a-wrong-clock',
+    rule: '7: the result of a factory that began by a wrong clock is not stored',
+    apply: () =>
+      patch(
+        REPLICA,
+        'complete',
+        () =>
+          async function (this, key, draft, version) {
+            const replica = this as Replica;
+            const entryOf = () => replica['entryOf'](draft as EntryDraft, String(version));
+            return (await replica['write'](String(key), entryOf, String(version))).landed;
+          },
+      ),
+  },
+  {
+    name: 'factory-not-announced',
+    rule: '7: the version of a factory is announced in Redis, above what is known there',
+    apply: () =>
+      patch(
+        REPLICA,
+        'begin',
+        () =>
+          function (this) {
+            return Promise.resolve(state(this).clock.tick());
+          },
+      ),
+  },
+  {
+    name: 'life-from-the-end-of-a-factory',
+    rule: '2: nothing lives longer than MAX_LIFE from its version',
+    apply: () =>
+      patch(
+        REPLICA,
+        'entryOf',
+        (entryOf) =>
+          function (this, draft, version) {
+            const entry = entryOf.call(this, draft, version) as CacheEntry;
+            return { ...entry, expiresAt: entry.createdAt + (draft as EntryDraft).lifeMs };
+          },
+      ),
+  },
+  {
+    name: 'fold-without-clear',
+    rule: '3: tombstones that the outbox has no room for fold into a clear',
+    apply: () =>
+      patch(
+        ReplicaState.prototype,
+        'settleOverflow',
+        (settle) =>
+          function (this, overflow) {
+            const { foldInto, ...rest } = overflow as Overflow;
+            if (foldInto !== undefined) (this as ReplicaState).outbox.clearUpTo(foldInto);
+            return settle.call(this, { ...rest, foldInto: undefined });
+          },
+      ),
+  },
+  {
+    name: 'marks-told-once',
+    rule: '5: a mark that Redis did not take is told again at the next heartbeat',
+    apply: () =>
+      patch(
+        SESSION,
+        'beat',
+        (beat) =>
+          function (this) {
+            Reflect.set(this as object, 'marksUntold', false);
+            return beat.call(this);
+          },
+      ),
+  },
+  {
+    name: 'held-by-key',
+    rule: '3: while a write is being sent, a newer one of its key is not held back',
+    apply: () =>
+      patch(
+        OUTBOX,
+        'insert',
+        (insert) =>
+          function (this, item) {
+            const { items } = this as { readonly items: ReadonlyMap<string, { held: boolean }> };
+            const { key } = (item as { mutation: Mutation }).mutation;
+            const held = items.get(key)?.held === true;
+            insert.call(this, item);
+            const placed = items.get(key);
+            if (placed !== undefined) placed.held ||= held;
+          },
+      ),
+  },
+  {
+    name: 'beaten-by-its-delete-and-waits',
+    rule: '3: a waiting set gives way to the delete of its own version',
+    apply: () =>
+      patch(
+        OUTBOX,
+        'see',
+        (see) =>
+          function (this, key, version, kind, sinceMs) {
+            if ((this as Outbox).get(String(key))?.mutation.version === version) return undefined;
+            return see.call(this, key, version, kind, sinceMs);
+          },
+      ),
+  },
+  {
+    name: 'run-id-ignored',
+    rule: '4: another run id is a loss of data',
+    apply: () =>
+      patch(
+        SESSION,
+        'reopen',
+        (reopen) =>
+          function (this) {
+            return reopen.call(this, Reflect.get(this as object, 'dataLost'));
+          },
+      ),
+  },
+  {
+    name: 'acknowledged-before-the-loss',
+    rule: '4: what Redis took before a loss is not acknowledged by what comes after',
+    apply: () =>
+      patch(
+        SESSION,
+        'noteLoss',
+        (noteLoss) =>
+          function (this) {
+            noteLoss.call(this);
+            (this as Session).losses = 0;
+          },
+      ),
+  },
+  {
+    name: 'expired-not-restored',
+    rule: '4: a set that has expired is offered as a tombstone, after a loss, too',
+    apply: () =>
+      patch(
+        OUTBOX,
+        'reopen',
+        (reopen) =>
+          function (this, key, version, bytes, sinceMs) {
+            const item = (this as Outbox).get(String(key));
+            if (bytes === undefined && item !== undefined && item.mutation.expiresAt > 0) return;
+            reopen.call(this, key, version, bytes, sinceMs);
+          },
+      ),
+  },
+  {
+    name: 'gone-is-not-remembered',
+    rule: '3: whoever has read that a key is gone restores that where Redis has lost it',
+    apply: () =>
+      patch(
+        ReplicaState.prototype,
+        'learn',
+        (learn) =>
+          function (this, key, version, value) {
+            return learn.call(this, key, version, value === 'gone' ? 'unknown' : value);
+          },
+      ),
+  },
+  {
+    name: 'not-above-what-is-known',
+    rule: '1: a write is stamped above what is known of its key',
+    apply: () => patch(REPLICA, 'isStale', () => () => false),
+  },
+  {
+    name: 'journal-not-written',
+    rule: 'P7: what was accepted in an outage is written to the journal',
+    apply: () => patch(Persistence.prototype, 'saveItems', () => nothingLater),
+  },
+  {
+    name: 'journal-not-loaded',
+    rule: 'P7: a restarted instance takes up what its journal has',
+    apply: () =>
+      patch(Persistence.prototype, 'load', () => () => {
+        return Promise.resolve({ items: [], marks: new Map(), acquaintance: undefined, version: '' });
+      }),
+  },
+  {
+    name: 'acquaintance-not-in-journal',
+    rule: '4: a restarted instance knows which Redis it was connected to',
+    apply: () => patch(Persistence.prototype, 'saveState', () => nothingLater),
+  },
+  {
+    name: 'sets-drained-first',
+    rule: '3: deletes are drained before sets',
+    apply: () =>
+      patch(
+        OUTBOX,
+        'batch',
+        (batch) =>
+          function (this, maxBytes, maxEntries) {
+            return (batch.call(this, maxBytes, maxEntries) as Mutation[]).toReversed();
           },
       ),
   },

@@ -57,18 +57,18 @@ const FENCE_MS = 5 * 60_000;
  */
 export class Oracle implements RedisObserver {
   violation: Violation | undefined;
-  /** Changes when another server with another clock takes over. */
-  redisClock = 0;
   /** All have merged with all: from now on nobody serves what anybody has deleted. */
   merged = false;
   readonly writes: WriteRecord[] = [];
   readonly markRecords: MarkRecord[] = [];
+  private redisClock = 0;
   private order = 0;
   private readonly byKey = new Map<string, WriteRecord[]>();
   private readonly byVersion = new Map<string, WriteRecord>();
   private readonly knowledge = new Map<ProcessRecord, Knowledge>();
   private readonly lostAt = new Map<string, number>();
   private readonly evictedAt = new Map<string, number>();
+  private readonly fadesMs = new Map<string, number>();
   private readonly touchedAt = new Map<
     string,
     { readonly at: number; readonly by: WriteRecord | undefined }[]
@@ -79,6 +79,12 @@ export class Oracle implements RedisObserver {
   private marksLostAt = 0;
 
   constructor(private readonly options: OracleOptions) {}
+
+  /** Another server with another clock takes over, by which what has expired may live again. */
+  redisClockChanges(): void {
+    this.redisClock += 1;
+    for (const record of this.writes) record.lapsed ||= record.expiresAt <= this.options.time();
+  }
 
   /** A number for what happens now. */
   next(): number {
@@ -105,6 +111,7 @@ export class Oracle implements RedisObserver {
       tags,
       expiresAt: 0,
       shrunk: false,
+      lapsed: false,
       issuedAt: undefined,
       completedAt: undefined,
       fencedAt: undefined,
@@ -243,6 +250,8 @@ export class Oracle implements RedisObserver {
     if (deleted && record.kind !== 'delete') record.shrunk = true;
     if (!deleted && mutation.expiresAt > record.expiresAt + TOLERANCE_MS)
       this.fail('expiry', `${key} ${version} was renewed by ${mutation.expiresAt - record.expiresAt} ms`);
+    if (this.hasFaded(key)) this.evictedAt.set(key, this.next());
+    this.fadesMs.delete(key);
     const at = this.next();
     this.reached(record, at);
     for (const older of this.writesOf(key))
@@ -279,6 +288,10 @@ export class Oracle implements RedisObserver {
     for (const key of keys ?? []) (how === 'loss' ? this.lostAt : this.evictedAt).set(key, at);
   }
 
+  fades(key: string, atMs: number): void {
+    this.fadesMs.set(key, atMs);
+  }
+
   /** Whatever was lost before may be noticed only now. */
   leapt(): void {
     if (this.lossesMs.length > 0) this.lossesMs.push(this.options.trueTime());
@@ -300,7 +313,7 @@ export class Oracle implements RedisObserver {
     if (record?.id !== id)
       return this.fail('P8', `${key}: version ${entry.version} has the value of write ${id}`);
     this.checkOwnWrites(read, key, entry);
-    this.checkSeen(read, key, entry);
+    this.checkSeen(read, key, entry, from);
     this.checkMarks(read, key, entry, from);
     if (this.merged) this.checkMerged(read, key, entry);
   }
@@ -393,7 +406,7 @@ export class Oracle implements RedisObserver {
     }
     for (const mark of this.markRecords) {
       if (!during(mark) || mark.replaced || !concerns(mark.name, record.tags)) continue;
-      if (mark.version >= record.version) continue;
+      if (mark.version >= record.version || this.isMisplaced(mark, record)) continue;
       if (mark.process === record.process || this.areComparable(mark, record))
         this.fail(
           'factory',
@@ -424,7 +437,7 @@ export class Oracle implements RedisObserver {
       for (const record of earlier) {
         if (record.process !== later.process || !endedBefore(record, later.begunAt)) continue;
         if (record.replaced || later.replaced || record.version < later.version) continue;
-        if (this.isMisplaced(later, record)) continue;
+        if (this.isMisplaced(later, record) || this.hasExpired(record.version)) continue;
         this.fail('own order', `${key}: ${later.version} was made after ${record.version} by one process`);
       }
     }
@@ -450,7 +463,12 @@ export class Oracle implements RedisObserver {
     }
   }
 
-  private checkSeen({ process, begunAt }: ReadRecord, key: string, entry: CacheEntry): void {
+  private checkSeen(
+    { process, begunAt }: ReadRecord,
+    key: string,
+    entry: CacheEntry,
+    from: 'local' | 'redis',
+  ): void {
     if (process.overflowed) return;
     const { seen, gone } = this.know(process);
     const deleted = gone.get(key);
@@ -464,6 +482,9 @@ export class Oracle implements RedisObserver {
     const newest = seen.get(key);
     if (newest === undefined || newest.version <= entry.version || newest.at >= begunAt) return;
     if (this.isForgottenSince(key, newest.at) || this.hasExpired(newest.version)) return;
+    // Cut off, it knows of what it has read only while it has it.
+    const record = this.byVersion.get(nameOf(key, newest.version));
+    if (from === 'local' && record !== undefined && record.expiresAt <= this.options.time()) return;
     this.fail('older', `node ${process.node} served ${key} ${entry.version}, had seen ${newest.version}`);
   }
 
@@ -555,9 +576,10 @@ export class Oracle implements RedisObserver {
   }
 
   /** Redis had it for longer than its owner keeps a note of that, and there is no value any more. */
-  private isPast({ kind, expiresAt, appliedMs, process }: WriteRecord): boolean {
-    if (kind !== 'delete' && expiresAt <= this.options.time() && process.stepped) return true;
-    if (kind === 'delete' || expiresAt > this.options.time() || appliedMs === undefined) return false;
+  private isPast({ kind, expiresAt, appliedMs, process, lapsed }: WriteRecord): boolean {
+    if (kind === 'delete') return false;
+    if (lapsed || (expiresAt <= this.options.time() && process.stepped)) return true;
+    if (expiresAt > this.options.time() || appliedMs === undefined) return false;
     return this.lossesMs.some((lossMs) => lossMs > appliedMs + SURELY_KEPT_MS);
   }
 
@@ -584,7 +606,12 @@ export class Oracle implements RedisObserver {
   }
 
   private isForgottenSince(key: string, at: number): boolean {
+    if (this.hasFaded(key)) return true;
     return Math.max(this.allLostAt, this.lostAt.get(key) ?? 0, this.evictedAt.get(key) ?? 0) > at;
+  }
+
+  private hasFaded(key: string): boolean {
+    return (this.fadesMs.get(key) ?? Infinity) <= this.options.time();
   }
 
   private isEvicted({ key, appliedAt }: WriteRecord): boolean {
@@ -607,8 +634,9 @@ export class Oracle implements RedisObserver {
   }
 
   /** Stamped anew, never above now: by another clock of Redis that may be before what was right by the former one. */
-  private isMisplaced(later: WriteRecord, { redisClock }: WriteRecord | MarkRecord): boolean {
-    return later.errorMs === undefined && later.redisClock !== redisClock;
+  private isMisplaced(later: WriteRecord | MarkRecord, earlier: WriteRecord | MarkRecord): boolean {
+    if (later.errorMs !== undefined) return false;
+    return later.redisClock !== earlier.redisClock || earlier.errorMs === undefined;
   }
 
   /** A mark is put ahead by the error of its own clock, which covers what clocks as good as that have stamped. */

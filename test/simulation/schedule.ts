@@ -37,7 +37,11 @@ export type Fault =
       readonly forMs: number;
     }
   | { readonly kind: 'stop'; readonly forMs: number }
-  | { readonly kind: 'restart'; readonly forMs: number; readonly loses: 'nothing' | 'a second' | 'all' }
+  | {
+      readonly kind: 'restart';
+      readonly forMs: number;
+      readonly loses: 'nothing' | 'a second' | 'most' | 'all';
+    }
   | {
       readonly kind: 'failover';
       readonly forMs: number;
@@ -104,6 +108,10 @@ const FAULTS = [
   'leap',
 ] as const satisfies readonly Fault['kind'][];
 
+/** Faults whose exact moment matters. */
+const SUDDEN = ['crash', 'reset', 'flush', 'refuse', 'stop'] as const satisfies readonly Fault['kind'][];
+const BURST_RATE = 0.06;
+
 const CALLS = [
   'set',
   'set',
@@ -165,8 +173,23 @@ function stepsOf(setting: Setting): Step[] {
   for (let atMs = 100; steps.length < count; atMs += random.skewed(paceMs * 3)) {
     const action = random.chance(faultRate) ? faultOf(random.pick(faults), setting) : callOf(setting);
     steps.push({ atMs, action });
+    if (random.chance(BURST_RATE)) atMs = burst(steps, action, atMs, setting);
   }
   return steps;
+}
+
+/** What comes right after: more of the same node and key, within what a request, a reply or a commit takes. */
+function burst(steps: Step[], first: Action, startMs: number, setting: Setting): number {
+  const { random } = setting;
+  let atMs = startMs;
+  for (let count = random.between(1, 4); count > 0; count -= 1) {
+    atMs += random.between(0, 5);
+    const next = random.chance(0.15) ? faultOf(random.pick(SUDDEN), setting) : callOf(setting);
+    const node = 'node' in first && 'node' in next ? { node: first.node } : {};
+    const key = 'key' in first && 'key' in next ? { key: first.key } : {};
+    steps.push({ atMs, action: { ...next, ...node, ...key } as Action });
+  }
+  return atMs;
 }
 
 function callOf({ random, nodes, keys, tags }: Setting): Action {
@@ -210,7 +233,7 @@ function faultOf(kind: Fault['kind'], { random, nodes, keys }: Setting): Fault {
     case 'stop':
       return { kind, forMs };
     case 'restart':
-      return { kind, forMs, loses: random.pick(['nothing', 'a second', 'all'] as const) };
+      return { kind, forMs, loses: random.pick(['nothing', 'a second', 'most', 'all'] as const) };
     case 'failover':
       return { kind, forMs, lostWrites: random.between(0, 6), clockMs: redisClock(random) };
     case 'flush':

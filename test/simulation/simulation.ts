@@ -155,7 +155,7 @@ export class Simulation implements World {
       case 'restart':
         return this.outage(action.forMs, () => {
           if (action.loses === 'all') redis.flush();
-          redis.restart(action.loses === 'a second' ? 1000 : 0);
+          redis.restart(this.lostMs(action.loses));
         });
       case 'failover':
         return this.outage(action.forMs, () => {
@@ -183,9 +183,15 @@ export class Simulation implements World {
     }
   }
 
+  /** It starts again with what it had saved: every second, or once in a while, or never. */
+  private lostMs(loses: Extract<Action, { kind: 'restart' }>['loses']): number {
+    if (loses === 'a second') return 1000;
+    return loses === 'most' ? 0.9 * (this.trueTime() - EPOCH_MS) : 0;
+  }
+
   private setRedisClock(ms: number): void {
+    this.oracle.redisClockChanges();
     this.redisClockMs = ms;
-    this.oracle.redisClock += 1;
   }
 
   private cut(instance: Instance | undefined, what: 'requests' | 'replies' | 'both', forMs: number): void {
