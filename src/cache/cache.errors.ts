@@ -30,6 +30,28 @@ export class ValueNotSerializableError extends CacheError {
   }
 }
 
+/** The call of a `@Cached` method has an argument that no key can be made of. */
+export class ArgumentsNotSerializableError extends CacheError {
+  readonly code = 'cache_arguments_not_serializable';
+  constructor(
+    readonly method: string,
+    readonly reason: string,
+  ) {
+    super(`No key can be made of the arguments of ${method}: ${reason}. Give @Cached a \`key\`.`);
+  }
+}
+
+/** A method can't be `@Cached` as it stands. */
+export class CachedMethodError extends CacheError {
+  readonly code = 'cache_method_not_cacheable';
+  constructor(
+    readonly method: string,
+    readonly reason: string,
+  ) {
+    super(`${method} can't be @Cached: ${reason}.`);
+  }
+}
+
 /** One entry is larger than the storage lets a single entry be. */
 export class EntryTooLargeError extends CacheError {
   readonly code = 'cache_entry_too_large';

@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { ConfigurableModuleBuilder, Inject, Logger, Module } from '@nestjs/common';
 import type { DynamicModule, FactoryProvider, OnApplicationShutdown } from '@nestjs/common';
+import { DiscoveryModule } from '@nestjs/core';
 import { TerminusModule } from '@nestjs/terminus';
 import { Cache } from './cache.js';
 import { CacheHealthIndicator } from './cache.health.js';
 import { CacheNamespaces } from './cache-namespaces.js';
+import { CachedMethodsCheck } from './cached-methods.check.js';
 import type { CacheFeatureOptions, CacheModuleOptions } from './cache.options.js';
 import { checkTtlMs } from './cache.options.js';
 import { CACHE_ROOT, getCacheToken, REDIS_CONNECTION } from './cache.tokens.js';
@@ -44,7 +46,7 @@ interface CacheRoot {
  * nothing but one token: who sees `Cache` is decided by `isGlobal`.
  */
 @Module({
-  imports: [TerminusModule],
+  imports: [TerminusModule, DiscoveryModule],
   providers: [
     {
       provide: REDIS_CONNECTION,
@@ -67,6 +69,7 @@ interface CacheRoot {
       useFactory: createNamespaces,
     },
     CacheHealthIndicator,
+    CachedMethodsCheck,
     {
       provide: CACHE_ROOT,
       inject: [Cache, CacheStorage, REDIS_CONNECTION, CacheHealthIndicator, CacheNamespaces],
