@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { HealthIndicatorResult } from '@nestjs/terminus';
 import { HealthIndicatorService } from '@nestjs/terminus';
 import { REDIS_CONNECTION } from './cache.tokens.js';
-import type { RedisConnection } from './redis/connection.js';
+import type { RedisLink } from './redis/link.js';
 import { CacheStorage } from './storage/cache-storage.js';
 import type { CacheStorage as Storage } from './storage/cache-storage.js';
 
@@ -12,7 +12,7 @@ export class CacheHealthIndicator {
   constructor(
     private readonly indicators: HealthIndicatorService,
     @Inject(CacheStorage) private readonly storage: Storage,
-    @Inject(REDIS_CONNECTION) private readonly connection: RedisConnection | undefined,
+    @Inject(REDIS_CONNECTION) private readonly connection: RedisLink | undefined,
   ) {}
 
   async redis(): Promise<HealthIndicatorResult> {

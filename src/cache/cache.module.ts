@@ -10,8 +10,8 @@ import { CachedMethodsCheck } from './cached-methods.check.js';
 import type { CacheFeatureOptions, CacheModuleOptions } from './cache.options.js';
 import { checkTtlMs } from './cache.options.js';
 import { CACHE_ROOT, getCacheToken, REDIS_CONNECTION } from './cache.tokens.js';
-import type { RedisEvent } from './redis/connection.js';
-import { RedisConnection } from './redis/connection.js';
+import type { RedisEvent, RedisLink } from './redis/link.js';
+import { openRedis } from './redis/open-redis.js';
 import { RedisRemote } from './redis/redis-remote.js';
 import { HybridLogicalClock } from './replication/clock.js';
 import { WEEK_MS } from './replication/replica.js';
@@ -36,7 +36,7 @@ const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN, OPTIONS_TYPE, ASYNC_OPTIO
 interface CacheRoot {
   readonly cache: Cache;
   readonly storage: Storage;
-  readonly connection: RedisConnection | undefined;
+  readonly connection: RedisLink | undefined;
   readonly health: CacheHealthIndicator;
   readonly namespaces: CacheNamespaces;
 }
@@ -76,7 +76,7 @@ interface CacheRoot {
       useFactory: (
         cache: Cache,
         storage: Storage,
-        connection: RedisConnection | undefined,
+        connection: RedisLink | undefined,
         health: CacheHealthIndicator,
         namespaces: CacheNamespaces,
       ): CacheRoot => ({ cache, storage, connection, health, namespaces }),
@@ -153,10 +153,10 @@ function overRoot(root: DynamicModule, isGlobal: boolean): DynamicModule {
   return { module: CacheModule, global: isGlobal, imports: [{ ...root, global: true }] };
 }
 
-async function connectRedis({ redis }: CacheModuleOptions): Promise<RedisConnection | undefined> {
+async function connectRedis({ redis }: CacheModuleOptions): Promise<RedisLink | undefined> {
   if (redis === undefined) return undefined;
   const logger = new Logger('Redis');
-  const connection = new RedisConnection(redis, { onEvent: (event) => logRedisEvent(logger, event) });
+  const connection = openRedis(redis, { onEvent: (event) => logRedisEvent(logger, event) });
   // Where Redis is up the first request should find it; where it is not, nobody waits for it.
   await connection.settled(redis.commandTimeoutMs);
   return connection;
@@ -164,7 +164,7 @@ async function connectRedis({ redis }: CacheModuleOptions): Promise<RedisConnect
 
 async function createStorage(
   options: CacheModuleOptions,
-  connection: RedisConnection | undefined,
+  connection: RedisLink | undefined,
 ): Promise<ReplicatedCacheStorage> {
   const { compressionMinBytes = 1024, encryptionKeys = [], maxLifeMs = WEEK_MS, outboxMaxBytes } = options;
   checkTtlMs('maxLifeMs', maxLifeMs);
@@ -209,7 +209,7 @@ async function openLocal(
   });
 }
 
-const sharedOver = (connection: RedisConnection, maxLifeMs: number): SharedSide => ({
+const sharedOver = (connection: RedisLink, maxLifeMs: number): SharedSide => ({
   get available() {
     return connection.available;
   },

@@ -10,7 +10,8 @@ import { freePort } from './free-port.js';
 
 const LOCAL_COPY = join(import.meta.dirname, '../../node_modules/.cache/athena/redis-server');
 
-function executable(): string {
+/** Also of a sentinel. */
+export function redisExecutable(): string {
   const named = process.env['REDIS_SERVER'] ?? 'redis-server';
   return spawnSync(named, ['--version']).status === 0 || !existsSync(LOCAL_COPY) ? named : LOCAL_COPY;
 }
@@ -18,6 +19,7 @@ function executable(): string {
 /** A real Redis server of a test's own, to be killed, stopped and brought back. */
 export class RedisServer {
   private process: ChildProcess | undefined;
+  private frozen = false;
 
   private constructor(
     readonly port: number,
@@ -54,12 +56,18 @@ export class RedisServer {
     return this.process.pid;
   }
 
+  /** Neither killed nor stopped. */
+  get running(): boolean {
+    return this.process !== undefined && !this.frozen;
+  }
+
   /** Starts it, with the data it had; resolves when it answers. */
   async up(): Promise<void> {
     const fixed = ['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.directory, '--save', ''];
     const args = [...fixed, '--appendonly', 'yes', '--appendfsync', 'always', ...this.args];
     const env = { ...process.env, ...this.variables };
-    this.process = spawn(executable(), args, { stdio: 'ignore', env });
+    this.frozen = false;
+    this.process = spawn(redisExecutable(), args, { stdio: 'ignore', env });
     await this.answers();
   }
 
@@ -77,10 +85,12 @@ export class RedisServer {
   /** SIGSTOP: sockets stay open and nothing answers. */
   freeze(): void {
     process.kill(this.pid, 'SIGSTOP');
+    this.frozen = true;
   }
 
   thaw(): void {
     process.kill(this.pid, 'SIGCONT');
+    this.frozen = false;
   }
 
   async close(): Promise<void> {

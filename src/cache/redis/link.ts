@@ -64,7 +64,7 @@ export interface RedisMaster {
 export interface RedisLink extends RedisMaster {
   readonly state: RedisState;
   readonly available: boolean;
-  /** Changes only while `available` is false. */
+  /** Another array when it has changed. */
   readonly masters: readonly RedisMaster[];
   /** Whoever has the key, or had it a moment ago. */
   masterOf(key: string): RedisMaster;

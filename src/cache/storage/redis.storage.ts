@@ -1,5 +1,5 @@
 import { StorageClosedError, StorageUnavailableError } from '../cache.errors.js';
-import type { RedisConnection } from '../redis/connection.js';
+import type { RedisLink } from '../redis/link.js';
 import { RedisRemote } from '../redis/redis-remote.js';
 import { servedOf } from '../replication/live-keys.js';
 import { Marks } from '../replication/marks.js';
@@ -13,7 +13,7 @@ import { NamespaceCodec } from './entry-codec.js';
 import type { EnvelopeCodec } from './envelope.js';
 
 export interface RedisStorageOptions {
-  readonly connection: RedisConnection;
+  readonly connection: RedisLink;
   readonly codec: EnvelopeCodec;
   readonly namespace?: string;
   /** The same for all who share the Redis. Default a week. */
