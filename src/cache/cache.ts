@@ -173,6 +173,11 @@ export class Cache {
     this.onFault = options.onFault ?? (() => {});
   }
 
+  /** In milliseconds; nothing is kept longer, whatever its write says. */
+  get maxLifeMs(): number {
+    return this.storage.maxLifeMs;
+  }
+
   /** The value, if it can be had without waiting; never asks the network. */
   peek<T>(key: string): T | undefined {
     const stored = this.storage.peek(key);
