@@ -69,7 +69,7 @@ export class HybridLogicalClock {
     return Math.floor(this.now() + this.offsetMs);
   }
 
-  /** Whether it is a stamp of this clock. */
+  /** Whether it is a stamp of this clock, since it was last set. */
   hasMade(version: string): boolean {
     return withLastBit(version.slice(-16), 1) === withLastBit(this.nodeId, 1);
   }

@@ -248,9 +248,8 @@ export class Replica {
 
   /** A factory's result. Never stamped anew: what came during its run wins. */
   async complete(key: string, draft: EntryDraft, version: string, budget = this.budget()): Promise<Landing> {
-    // Begun by a clock that was wrong: its place among the others is not known. It costs one cached value.
-    const { clock } = this.state;
-    if ((clock.aligned && !isAligned(version)) || !clock.isPossible(version)) return 'superseded';
+    // Begun by a clock that was wrong and has been set: its place among the others is not known. It costs one value.
+    if (!this.state.clock.hasMade(version)) return 'superseded';
     const { landed } = await this.write(key, () => this.entryOf(draft, version), version, budget);
     if (landed === 'superseded') this.state.counts.resurrectionsPrevented += 1;
     return landed;
