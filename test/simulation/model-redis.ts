@@ -169,7 +169,11 @@ export class ModelRedis {
   remove(keys: readonly Pick<LiveKey, 'key' | 'version'>[]): number {
     const found = keys.filter(({ key, version }) => this.isRemoved(this.slot(key), version));
     if (found.length > 0 && this.refusing === 'writes') throw READ_ONLY;
-    for (const { key } of found) this.write(key, { ...this.slot(key), value: undefined });
+    for (const { key } of found) {
+      const slot = this.slot(key);
+      this.write(key, { ...slot, value: undefined });
+      if (slot.guard === undefined) this.options.observer.lost([key], 'eviction');
+    }
     return found.length;
   }
 

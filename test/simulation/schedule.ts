@@ -1,3 +1,5 @@
+import type { Cast } from './motifs.js';
+import { motifOf } from './motifs.js';
 import { Random } from './random.js';
 import type { Cut } from './simulated-network.js';
 
@@ -111,6 +113,7 @@ const FAULTS = [
 /** Faults whose exact moment matters. */
 const SUDDEN = ['crash', 'reset', 'flush', 'refuse', 'stop'] as const satisfies readonly Fault['kind'][];
 const BURST_RATE = 0.06;
+const MOTIF_RATE = 0.25;
 
 const CALLS = [
   'set',
@@ -168,14 +171,22 @@ function stepsOf(setting: Setting): Step[] {
   const faults = random.some(FAULTS, random.pick([0.15, 0.3, 0.6]));
   const faultRate = faults.length === 0 ? 0 : random.pick([0.06, 0.15, 0.3]);
   const paceMs = random.pick([20, 150, 500]);
+  const motifRate = random.chance(MOTIF_RATE) ? 0.02 : 0;
   const steps: Step[] = [];
   const count = random.between(60, 150);
   for (let atMs = 100; steps.length < count; atMs += random.skewed(paceMs * 3)) {
     const action = random.chance(faultRate) ? faultOf(random.pick(faults), setting) : callOf(setting);
     steps.push({ atMs, action });
     if (random.chance(BURST_RATE)) atMs = burst(steps, action, atMs, setting);
+    if (random.chance(motifRate)) steps.push(...motifOf(castOf(setting), atMs));
   }
-  return steps;
+  return steps.sort((a, b) => a.atMs - b.atMs);
+}
+
+function castOf({ random, nodes, keys }: Setting): Cast {
+  const first = random.between(0, nodes.length - 1);
+  const after = (count: number): number => (first + count) % nodes.length;
+  return { random, keys, nodes: [first, after(1), after(2)] };
 }
 
 /** What comes right after: more of the same node and key, within what a request, a reply or a commit takes. */
