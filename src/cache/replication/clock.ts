@@ -33,6 +33,7 @@ export class HybridLogicalClock {
   /** The greatest stamp that a clock which knew Redis `TIME` has made. */
   private possible = NEVER;
   private offsetMs = 0;
+  private firstCorrection = 0;
   private alignment: { readonly errorMs: number; readonly atMs: number } | undefined;
   private nodeId: string;
 
@@ -47,6 +48,11 @@ export class HybridLogicalClock {
     if (!/^[0-9a-f]{16}$/.test(nodeId))
       throw new RangeError(`nodeId must be 16 lowercase hex digits; got ${nodeId}`);
     this.nodeId = withLastBit(nodeId, 1);
+  }
+
+  /** By how much the first measurement moved it: what was stamped before was off by that. */
+  get firstCorrectionMs(): number {
+    return this.firstCorrection;
   }
 
   get aligned(): boolean {
@@ -111,6 +117,7 @@ export class HybridLogicalClock {
     const consistent = Math.abs(offsetMs - this.offsetMs) <= errorMs + this.errorMs;
     if (this.alignment !== undefined && consistent && errorMs > this.errorMs) return 0;
     const correctionMs = offsetMs - this.offsetMs;
+    if (this.alignment === undefined) this.firstCorrection = correctionMs;
     this.offsetMs = offsetMs;
     this.alignment = { errorMs, atMs };
     this.nodeId = withLastBit(this.nodeId, 0);

@@ -34,6 +34,8 @@ export class LocalCopy {
     private readonly store: LocalStore,
     /** What can't have been stamped by a clock that is right; it counts as absent. */
     private readonly isImpossible: (version: string) => boolean = () => false,
+    /** Whether something newer is known of the key, though it is not stored: a delete. */
+    private readonly isBeaten: (key: string, version: string) => boolean = () => false,
   ) {}
 
   /** Whether a write is done when `put` returns. */
@@ -57,13 +59,15 @@ export class LocalCopy {
    */
   put(key: string, version: string, entry: () => CacheEntry | undefined): Promise<void> {
     if (this.store.versionOf !== undefined) {
-      return this.isNewer(this.store.versionOf(key), version) ? Promise.resolve() : this.save(key, entry());
+      return this.isNewer(this.store.versionOf(key), version)
+        ? Promise.resolve()
+        : this.save(key, this.isBeaten(key, version) ? undefined : entry());
     }
     const former = this.writing.get(key);
     if (former !== undefined && former.version > version) return former.done;
     return this.begin(key, version, entry, former, async () => {
       if (this.isNewer((await this.store.get(key))?.entry.version, version)) return;
-      await this.save(key, entry());
+      await this.save(key, this.isBeaten(key, version) ? undefined : entry());
     });
   }
 

@@ -14,6 +14,8 @@ export interface OutboxItem {
   readonly sinceMs: number;
   /** How often Redis refused it while it took others. */
   readonly refusals: number;
+  /** Redis had taken it once: it is sent again in case that is lost, and may be forgotten. */
+  readonly again?: boolean;
 }
 
 export interface OutboxOptions {
@@ -61,11 +63,17 @@ export class Outbox {
     seen: new Map(),
   };
   private bytes = 0;
+  private forgottenVersion = '';
 
   constructor(private readonly options: OutboxOptions) {}
 
   get(key: string): OutboxItem | undefined {
     return this.items.get(key);
+  }
+
+  /** Of what was forgotten to stay within the bounds, the greatest version: what is as old may have been deleted. */
+  get forgottenUpTo(): string {
+    return this.forgottenVersion;
   }
 
   get pendingCount(): number {
@@ -114,14 +122,20 @@ export class Outbox {
   acknowledge({ key, version }: Mutation, sinceMs: number): void {
     const item = this.items.get(key);
     if (item?.mutation.version !== version) return;
-    this.insert({ ...item, mutation: withoutBytes(item.mutation), state: 'acknowledged', sinceMs });
+    const { again: _, ...rest } = item;
+    this.insert({ ...rest, mutation: withoutBytes(item.mutation), state: 'acknowledged', sinceMs });
   }
 
-  /** Wants it sent again: `bytes` for a set, which are not kept once Redis has them. */
-  reopen(key: string, version: string, bytes: Uint8Array | undefined, sinceMs: number): void {
+  /**
+   * Wants it sent again: `bytes` for a set, which are not kept once Redis has them. False where half of the bound is
+   * taken: the rest is for what Redis has not had yet.
+   */
+  reopen(key: string, version: string, bytes: Uint8Array | undefined, sinceMs: number): boolean {
     const item = this.items.get(key);
-    if (item?.mutation.version !== version || item.state === 'pending') return;
-    this.insert({ ...item, mutation: { ...item.mutation, bytes }, state: 'pending', sinceMs });
+    if (item?.mutation.version !== version || item.state === 'pending') return true;
+    if (this.bytes + (bytes?.length ?? 0) > this.options.maxBytes / 2) return false;
+    this.insert({ ...item, mutation: { ...item.mutation, bytes }, state: 'pending', sinceMs, again: true });
+    return true;
   }
 
   /** Removes this version of the key and no other. */
@@ -179,20 +193,25 @@ export class Outbox {
     return dropped.map(({ mutation }) => mutation.key);
   }
 
-  /** Forgets sets that Redis has had since `setsBeforeMs`, and everything that is older than `deletesBefore`. */
-  expire(setsBeforeMs: number, deletesBefore: string): string[] {
+  /**
+   * Forgets sets that Redis has had since `setsBeforeMs`, what was seen before `seenBeforeMs`, and everything that is
+   * older than `deletesBefore`.
+   */
+  expire(setsBeforeMs: number, seenBeforeMs: number, deletesBefore: string): string[] {
     const { knownSets, knownDeletes, seen } = this.queues;
     const expired: string[] = [];
-    for (const [key, { sinceMs }] of knownSets) {
-      if (sinceMs >= setsBeforeMs) break;
-      expired.push(key);
-    }
-    // In the order of arrival, which is nearly that of the versions: what is passed over is met the next time.
-    for (const queue of [knownDeletes, seen]) {
-      for (const [key, { mutation }] of queue) {
-        if (mutation.version >= deletesBefore) break;
+    const old = (queue: ReadonlyMap<string, Item>, beforeMs: number): void => {
+      for (const [key, { sinceMs }] of queue) {
+        if (sinceMs >= beforeMs) break;
         expired.push(key);
       }
+    };
+    old(knownSets, setsBeforeMs);
+    old(seen, seenBeforeMs);
+    // In the order of arrival, which is nearly that of the versions: what is passed over is met the next time.
+    for (const [key, { mutation }] of knownDeletes) {
+      if (mutation.version >= deletesBefore) break;
+      expired.push(key);
     }
     for (const key of expired) this.take(key);
     return expired;
@@ -240,10 +259,11 @@ export class Outbox {
 
   private forgetWhatRedisHas(): string[] {
     const forgotten: string[] = [];
-    for (const queue of [this.queues.knownSets, this.queues.seen, this.queues.knownDeletes]) {
-      for (const key of queue.keys()) {
+    for (const queue of [this.queues.seen, this.queues.knownSets, this.queues.knownDeletes]) {
+      for (const [key, { mutation }] of queue) {
         if (!this.overflows) return forgotten;
         this.take(key);
+        if (mutation.version > this.forgottenVersion) this.forgottenVersion = mutation.version;
         forgotten.push(key);
       }
     }
@@ -252,8 +272,12 @@ export class Outbox {
 
   private shrinkOldest(): Mutation[] {
     const shrunk: Mutation[] = [];
-    for (const { mutation } of this.queues.pendingSets.values()) {
+    for (const { mutation, again } of this.queues.pendingSets.values()) {
       if (this.bytes <= this.options.maxBytes) break;
+      if (again === true) {
+        this.take(mutation.key);
+        continue;
+      }
       shrunk.push(mutation);
       this.shrink(mutation);
     }

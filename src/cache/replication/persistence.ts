@@ -37,6 +37,10 @@ export class Persistence {
     private readonly outbox: Outbox,
   ) {}
 
+  get isDurable(): boolean {
+    return this.journal !== undefined;
+  }
+
   async load(): Promise<Memory> {
     if (this.journal === undefined) return NOTHING;
     const items: OutboxItem[] = [];
@@ -50,6 +54,7 @@ export class Persistence {
 
   /** Brings the records of these keys to where the outbox is; resolves when that is durable. */
   async saveItems(keys: readonly string[]): Promise<void> {
+    if (this.journal === undefined) return;
     const records = new Map<string, Uint8Array | undefined>();
     for (const key of keys) {
       const item = this.outbox.get(key);

@@ -37,6 +37,8 @@ export type ReplicaEvent =
   /** The first time since everything had been sent; `dropped`: values so far. */
   | { readonly type: 'overflow'; readonly dropped: number; readonly maxBytes: number }
   | { readonly type: 'parked'; readonly bytes: number; readonly reason: string }
+  /** The first time since it was online; the connection is sound, and the marks can't be merged. */
+  | { readonly type: 'merge_failed'; readonly reason: string }
   | { readonly type: 'clock_corrected'; readonly byMs: number };
 
 /** Since the start. */
@@ -101,7 +103,11 @@ export class ReplicaState {
     journal: Journal | undefined,
     readonly onEvent: (event: ReplicaEvent) => void = () => {},
   ) {
-    this.local = new LocalCopy(store, (version) => !clock.isPossible(version));
+    this.local = new LocalCopy(
+      store,
+      (version) => !clock.isPossible(version),
+      (key, version) => (outbox.get(key)?.mutation.version ?? '') > version,
+    );
     this.persistence = new Persistence(journal, outbox);
   }
 
@@ -137,12 +143,12 @@ export class ReplicaState {
    * Takes note of what somebody else wrote: nothing older comes back here, not from the local storage, the outbox or a
    * factory. `gone`: there is no value any more, which Redis may forget; so it is for us to remember.
    */
-  async learn(key: string, version: string, value: CacheEntry | 'gone' | 'unknown'): Promise<void> {
-    const entry = typeof value === 'string' ? undefined : value;
+  async learn(key: string, version: string, value: Uint8Array | 'gone' | 'unknown'): Promise<void> {
+    const bytes = typeof value === 'string' ? undefined : value;
     this.clock.observe(version);
     const former = this.outbox.get(key);
     // What is there needs no note beside it, unless something older waits here.
-    if (entry === undefined || former !== undefined) {
+    if (bytes === undefined || former !== undefined) {
       const state = value === 'gone' ? 'acknowledged' : 'seen';
       const overflow = this.outbox.see(key, version, state, this.clock.machineTime());
       if (overflow !== undefined) {
@@ -151,7 +157,12 @@ export class ReplicaState {
         this.save([key]);
       }
     }
-    await this.storeLocally(key, version, () => entry);
+    await this.storeLocally(key, version, this.entryOf(key, bytes));
+  }
+
+  /** Made for each who asks anew: nobody shares what another can change. */
+  entryOf(key: string, bytes: Uint8Array | undefined): () => CacheEntry | undefined {
+    return () => bytes && this.codec.decode(key, bytes);
   }
 
   /** A local storage that is full or broken costs hits, and is counted; what it should have is in Redis or the outbox. */
@@ -160,6 +171,8 @@ export class ReplicaState {
       await this.local.put(key, version, entry);
     } catch (error) {
       this.swallow(error);
+      // What can't be kept replaces what is older all the same.
+      await this.local.put(key, version, () => undefined).catch((fault: unknown) => this.swallow(fault));
     }
   }
 

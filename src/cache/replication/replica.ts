@@ -11,7 +11,7 @@ import { liveKeys } from './live-keys.js';
 import type { ApplyOutcome, Mutation } from './mutation.js';
 import { CLOCK_AHEAD_MS, versionMs } from './mutation.js';
 import type { OutboxCounts } from './outbox.js';
-import { Outbox, tombstoneOf } from './outbox.js';
+import { Outbox } from './outbox.js';
 import type { Remote, RemoteValue } from './remote.js';
 import { NO_REMOTE } from './remote.js';
 import type { EntryCodec, Known, ReplicaCounts, ReplicaEvent } from './replica-state.js';
@@ -33,7 +33,7 @@ export interface ReplicaOptions {
   readonly maxLifeMs?: number;
   /** Default 64 MiB. */
   readonly outboxMaxBytes?: number;
-  /** Default 100 000. */
+  /** Default 250 000, which bytes bound before. */
   readonly outboxMaxEntries?: number;
   /** Default 10 000. */
   readonly maxTagMarks?: number;
@@ -111,7 +111,7 @@ export class Replica {
     const {
       maxLifeMs = WEEK_MS,
       outboxMaxBytes = 64 * MIB,
-      outboxMaxEntries = 100_000,
+      outboxMaxEntries = 250_000,
       maxTagMarks = MAX_TAG_MARKS,
     } = options;
     const outbox = new Outbox({ maxBytes: outboxMaxBytes, maxEntries: outboxMaxEntries });
@@ -136,6 +136,7 @@ export class Replica {
       random,
       maxLifeMs,
       // Alone, nothing arrives that is older than a running factory.
+      seenLifeMs: FENCE_MS,
       tombstoneLifeMs: this.alone ? FENCE_MS : maxLifeMs + CLOCK_AHEAD_MS,
       heartbeatMs: options.heartbeatMs ?? 1000,
       ackWindowMs: options.ackWindowMs ?? 30_000,
@@ -148,6 +149,11 @@ export class Replica {
   /** Before anything else: takes up what the journal has. */
   async open(): Promise<void> {
     this.session.resume(await this.state.open());
+  }
+
+  /** `open`, at once, where there is no journal. */
+  start(): void {
+    this.session.resume(undefined);
   }
 
   /** Redis answers. */
@@ -260,6 +266,11 @@ export class Replica {
     const version = this.markVersion();
     state.marks.setClear(version);
     state.save(state.outbox.clearUpTo(version));
+    // Of an instance that is alone: what it has is gone, and others are not concerned.
+    if (this.alone) {
+      await state.local.clear();
+      return 'local';
+    }
     const cleared = state.local.clear();
     const [landed] = await Promise.all([
       this.tellMarks(),
@@ -325,11 +336,13 @@ export class Replica {
     if (version === undefined) return this.reconcileAbsent(key, own, begun);
     if (own === undefined || version > own.version) {
       const entry = this.decode(key, value?.bytes);
-      await state.learn(key, version, entry ?? (value?.bytes === undefined ? 'gone' : 'unknown'));
+      const known = entry && value?.bytes;
+      await state.learn(key, version, known ?? (value?.bytes === undefined ? 'gone' : 'unknown'));
       return found(state.visible(entry), 'redis');
     }
     if (version < own.version) {
-      if (!own.pending) this.repair(key, own);
+      // What was written since the read began, Redis may have by now.
+      if (!own.pending && own.version <= begun) this.repair(key, own);
       session.drain();
       return found(state.visible(own.entry), 'local');
     }
@@ -340,7 +353,7 @@ export class Replica {
     // Of the same version, the object that is here already is shared; a delete here wins.
     if (own.entry !== undefined || own.pending) return found(state.visible(own.entry), 'redis');
     const entry = this.decode(key, value?.bytes);
-    await state.storeLocally(key, version, () => entry);
+    await state.storeLocally(key, version, state.entryOf(key, entry && value?.bytes));
     return found(state.visible(entry), 'redis');
   }
 
@@ -397,25 +410,31 @@ export class Replica {
     const { clock } = state;
     // At once: what is called later is newer, also where the calls before it still wait for the local storage.
     let version = given ?? clock.tick();
+    let entry = entryOf?.(version);
+    // And from a copy: the value is the caller's again when the call has returned. A memory that is alone makes its own.
+    let bytes = this.alone && state.local.writesAtOnce ? undefined : this.seal(key, entry);
     let existed = false;
     for (let attempt = 0; ; attempt += 1) {
-      const own = await state.known(key);
+      const own = state.local.writesAtOnce ? state.peek(key) : await state.known(key);
       if (attempt === 0) existed = state.visible(own?.entry) !== undefined;
-      if (given === undefined && this.isStale(version, own)) version = clock.tick();
-      const entry = entryOf?.(version);
+      if (attempt > 0 || (given === undefined && this.isStale(version, own))) {
+        version = clock.tick();
+        const kept = bytes === undefined ? entry : state.codec.decode(key, bytes);
+        entry = kept && { ...kept, version };
+        if (bytes !== undefined) bytes = this.seal(key, entry);
+      }
       const isHidden = entry !== undefined && state.marks.hides(entry);
-      if (isHidden || (own !== undefined && own.version >= version)) return { landed: 'superseded', existed };
-      if (this.alone) return { landed: await this.keep(key, version, entry), existed };
-      const outcome = await this.send(
-        this.mutationOf(key, version, entry),
-        entry,
-        given === undefined,
-        budget,
-      );
+      // What is as old as something forgotten may have been deleted.
+      const isTooOld = given !== undefined && version <= state.outbox.forgottenUpTo;
+      if (isHidden || isTooOld || (own !== undefined && own.version >= version)) {
+        return { landed: 'superseded', existed };
+      }
+      if (this.alone) return { landed: await this.keep(key, version, entry, bytes), existed };
+      const mutation = { key, version, bytes, expiresAt: entry?.expiresAt ?? 0 };
+      const outcome = await this.send(mutation, entry, given === undefined, budget);
       if (outcome === undefined) return { landed: 'outbox', existed };
       if (outcome.kind === 'applied') return { landed: 'redis', existed: existed || outcome.existed };
       if (given !== undefined || attempt === RESTAMPS) return { landed: 'superseded', existed };
-      version = clock.tick();
     }
   }
 
@@ -441,18 +460,30 @@ export class Replica {
     return { value, version, createdAt, freshUntil, expiresAt, tags, ...cost };
   }
 
-  private mutationOf(key: string, version: string, entry: CacheEntry | undefined): Mutation {
-    if (entry === undefined) return tombstoneOf({ key, version });
+  private seal(key: string, entry: CacheEntry | undefined): Uint8Array | undefined {
+    if (entry === undefined) return undefined;
     const bytes = this.state.codec.encode(key, entry);
-    if (bytes.length > this.largest) throw new EntryTooLargeError(key, bytes.length, this.largest);
-    return { key, version, bytes, expiresAt: entry.expiresAt };
+    const size = bytes.length + 2 * key.length;
+    if (size > this.largest) throw new EntryTooLargeError(key, size, this.largest);
+    return bytes;
   }
 
   /** A write of an instance that is alone: nobody else has to know, but a factory that runs here. */
-  private async keep(key: string, version: string, entry: CacheEntry | undefined): Promise<'local'> {
+  private async keep(
+    key: string,
+    version: string,
+    entry: CacheEntry | undefined,
+    bytes: Uint8Array | undefined,
+  ): Promise<'local'> {
     const { state } = this;
-    await state.local.put(key, version, this.snapshot(key, entry));
+    // First: a factory's result that is written meanwhile sees it.
+    const overflow =
+      entry === undefined ? state.outbox.see(key, version, 'seen', state.clock.machineTime()) : undefined;
+    if (overflow !== undefined) state.settleOverflow(overflow);
+    await state.local.put(key, version, this.snapshot(key, entry, bytes));
     state.outbox.see(key, version, 'seen', state.clock.machineTime());
+    // What an earlier process has left for Redis is older.
+    await state.persistence.saveItems([key]);
     return 'local';
   }
 
@@ -460,12 +491,10 @@ export class Replica {
   private snapshot(
     key: string,
     entry: CacheEntry | undefined,
-    bytes?: Uint8Array,
+    bytes: Uint8Array | undefined,
   ): () => CacheEntry | undefined {
-    const { local, codec } = this.state;
-    if (entry === undefined || local.writesAtOnce) return () => entry;
-    const copy = bytes ?? codec.encode(key, entry);
-    return () => codec.decode(key, copy);
+    const { state } = this;
+    return bytes === undefined || state.local.writesAtOnce ? () => entry : state.entryOf(key, bytes);
   }
 
   /** Undefined: accepted here, and sent when Redis takes it. */
@@ -483,8 +512,7 @@ export class Replica {
     if (session.online) {
       const { losses } = session;
       outbox.hold(mutation, true);
-      const outcome = await this.attempt(mutation, live, budget);
-      outbox.hold(mutation, false);
+      const outcome = await this.attempt(mutation, live, budget).finally(() => outbox.hold(mutation, false));
       await stored;
       if (outcome?.kind === 'applied') {
         clock.observe(version);

@@ -1,7 +1,7 @@
 import { StorageUnavailableError } from '../cache.errors.js';
 import type { CallBudget, Timers } from './call-budget.js';
 import { isAligned } from './clock.js';
-import type { Mutation } from './mutation.js';
+import type { ApplyOutcome, Mutation } from './mutation.js';
 import { CLOCK_AHEAD_MS, versionMs } from './mutation.js';
 import { tombstoneOf } from './outbox.js';
 import type { Acquaintance } from './persistence.js';
@@ -16,6 +16,8 @@ export interface SessionOptions {
   readonly maxLifeMs: number;
   /** How long it is remembered that something was deleted. */
   readonly tombstoneLifeMs: number;
+  /** How long it is remembered what others have written: longer than a factory runs. */
+  readonly seenLifeMs: number;
   readonly heartbeatMs: number;
   readonly ackWindowMs: number;
   readonly drainTimeoutMs: number;
@@ -59,6 +61,9 @@ export class Session {
   private exchanging: Promise<unknown> = Promise.resolve();
   private waitingExchange: Promise<MarksExchange> | undefined;
   private closed = false;
+  private savedVersion = '';
+  private hasToldOfFailure = false;
+  private hasRestamped = false;
 
   constructor(
     private readonly state: ReplicaState,
@@ -179,6 +184,7 @@ export class Session {
       await this.introduce(number);
     } catch (error) {
       this.fault(error);
+      if (number === this.number) this.tellOfFailure(error);
     } finally {
       this.beginning = false;
     }
@@ -186,22 +192,34 @@ export class Session {
     if (this.wanted && number !== this.number) await this.begin(this.number);
   }
 
+  /** Once, until it is online; a connection that was lost tells of itself. */
+  private tellOfFailure(error: unknown): void {
+    if (this.hasToldOfFailure || !this.options.remote.available) return;
+    this.hasToldOfFailure = true;
+    const reason = error instanceof Error ? error.message : String(error);
+    this.state.onEvent({ type: 'merge_failed', reason });
+  }
+
   private async introduce(number: number): Promise<void> {
     const { state, options } = this;
     const begunMs = state.clock.machineTime();
-    const wasAligned = state.clock.aligned;
     const { runId, redisMs } = await options.remote.hello();
     const correctionMs = state.clock.align(redisMs, begunMs);
-    if (wasAligned) this.noteCorrection(correctionMs);
-    else this.restamp((version) => !isAligned(version), correctionMs);
+    // The clock may have been aligned by another namespace, before or after what waits here was stamped.
+    if (this.hasRestamped) this.noteCorrection(correctionMs);
+    else this.restamp((version) => !isAligned(version), state.clock.firstCorrectionMs);
+    this.hasRestamped = true;
     await this.exchangeMarks();
     if (number !== this.number || this.marksState === undefined) return;
     const { incarnation } = this.marksState;
     const otherProcess = this.acquaintance !== undefined && this.acquaintance.runId !== runId;
+    // What lay on this disk before there was a Redis is offered to it.
+    if (this.acquaintance === undefined && state.persistence.isDurable) this.dataLost = true;
     this.acquaintance = { runId, incarnation };
     await this.reopen(otherProcess || this.dataLost);
     if (number !== this.number) return;
     this.online = true;
+    this.hasToldOfFailure = false;
     void this.saveState();
     const pending = state.outbox.pendingCount;
     if (pending > 0 || this.dataLost) {
@@ -220,13 +238,16 @@ export class Session {
     const nowMs = clock.machineTime();
     const since = all ? 0 : nowMs - this.options.ackWindowMs;
     const acknowledged = [...outbox.all()].filter(({ state }) => state === 'acknowledged');
-    for (const { mutation, sinceMs } of acknowledged) {
+    // The newest first: they are the likeliest to be lost, and there may not be room for all.
+    for (const [index, { mutation, sinceMs }] of acknowledged.reverse().entries()) {
       if (sinceMs < since) continue;
+      if (index % 100 === 99) await this.pause(0);
       const { key, version, expiresAt } = mutation;
       const entry = expiresAt === 0 ? undefined : await local.get(key);
       // What has expired still replaces what is older.
       if (expiresAt <= clock.time()) outbox.reopen(key, version, undefined, nowMs);
-      else if (entry?.version === version) outbox.reopen(key, version, codec.encode(key, entry), nowMs);
+      else if (entry?.version === version && !outbox.reopen(key, version, codec.encode(key, entry), nowMs))
+        return;
     }
   }
 
@@ -310,6 +331,7 @@ export class Session {
     if (number !== this.number) return;
     this.noteCorrection(state.clock.align(redisMs, sentMs));
     if (this.marksUntold || !this.hasMarks(marks)) await this.exchangeMarks();
+    if (state.clock.last() > this.savedVersion) await this.saveState();
     this.drain();
     this.offer();
     this.sweep();
@@ -317,8 +339,10 @@ export class Session {
 
   private forget(): void {
     const { outbox, marks, clock } = this.state;
-    const { ackWindowMs, tombstoneLifeMs, maxLifeMs } = this.options;
-    this.state.save(outbox.expire(clock.machineTime() - ackWindowMs, this.versionBefore(tombstoneLifeMs)));
+    const { ackWindowMs, seenLifeMs, tombstoneLifeMs, maxLifeMs } = this.options;
+    const nowMs = clock.machineTime();
+    const oldest = this.versionBefore(tombstoneLifeMs);
+    this.state.save(outbox.expire(nowMs - ackWindowMs, nowMs - seenLifeMs, oldest));
     marks.expire(this.versionBefore(maxLifeMs + CLOCK_AHEAD_MS));
   }
 
@@ -420,6 +444,7 @@ export class Session {
     const { state, options } = this;
     const { evictedKeys } = await options.remote.beat();
     let batch: Mutation[] = [];
+    let bytes = 0;
     let offered = 0;
     for await (const key of state.local.keys()) {
       if (number !== this.number || !this.online) return;
@@ -427,10 +452,12 @@ export class Session {
       const entry = known?.pending === false ? state.visible(known.entry) : undefined;
       if (entry === undefined) continue;
       const { version, expiresAt } = entry;
-      batch.push({ key, version, bytes: state.codec.encode(key, entry), expiresAt });
-      if (batch.length < options.drainBatchEntries) continue;
+      const body = state.codec.encode(key, entry);
+      batch.push({ key, version, bytes: body, expiresAt });
+      bytes += body.length;
+      if (batch.length < options.drainBatchEntries && bytes < options.drainBatchBytes) continue;
       offered += await this.offerBatch(batch);
-      batch = [];
+      [batch, bytes] = [[], 0];
       // It makes room by dropping what others want: no more of that.
       if ((await options.remote.beat()).evictedKeys > evictedKeys) break;
       await this.pause(options.random() * 20);
@@ -443,8 +470,14 @@ export class Session {
 
   private async offerBatch(batch: readonly Mutation[]): Promise<number> {
     if (batch.length === 0) return 0;
-    const { state, options } = this;
-    const outcomes = await options.remote.apply(batch, { live: false, timeoutMs: options.drainTimeoutMs });
+    const { state } = this;
+    const outcomes = await this.applied(batch);
+    if (outcomes === undefined) {
+      // Where the connection is sound, it was too much for the time that it had; alone, it is let be.
+      if (batch.length === 1) return 0;
+      const middle = Math.ceil(batch.length / 2);
+      return (await this.offerBatch(batch.slice(0, middle))) + (await this.offerBatch(batch.slice(middle)));
+    }
     for (const [index, { key }] of batch.entries()) {
       const outcome = outcomes[index];
       if (outcome?.kind === 'superseded') await state.learn(key, outcome.version, 'unknown');
@@ -452,6 +485,19 @@ export class Session {
     const applied = outcomes.filter(({ kind }) => kind === 'applied').length;
     state.counts.offered += applied;
     return applied;
+  }
+
+  /** Undefined at a time-out of a connection that is sound. */
+  private async applied(batch: readonly Mutation[]): Promise<ApplyOutcome[] | undefined> {
+    const { remote, drainTimeoutMs } = this.options;
+    const number = this.number;
+    try {
+      return await remote.apply(batch, { live: false, timeoutMs: drainTimeoutMs });
+    } catch (error) {
+      this.fault(error);
+      if (number === this.number && remote.available) return undefined;
+      throw error;
+    }
   }
 
   private sweep(): void {
@@ -540,6 +586,7 @@ export class Session {
 
   private saveState(): Promise<void> {
     const { persistence, clock } = this.state;
+    this.savedVersion = clock.last();
     return persistence
       .saveState(this.acquaintance, clock.last())
       .catch((error: unknown) => this.state.swallow(error));

@@ -84,9 +84,14 @@ export class ReplicatedCacheStorage implements CacheStorage {
       onEvent: (event) => onEvent({ ...event, namespace: namespaceName }),
     });
     family.members.set(namespaceName, this);
-    this.opening = this.open();
-    // Whoever uses it first learns of it.
-    this.opening.catch(() => {});
+    if (local.journal === undefined) {
+      this.replica.start();
+      if (shared?.available === true) this.connect();
+    } else {
+      this.opening = this.open();
+      // Whoever uses it first learns of it.
+      this.opening.catch(() => {});
+    }
   }
 
   /** Any storage as the only one of an instance that is alone. */
@@ -236,8 +241,12 @@ export class ReplicatedCacheStorage implements CacheStorage {
   }
 
   /** Sends what waits, within `flushMs`; what remains is in the journal, if there is one. */
-  async close(): Promise<void> {
-    if (this.family.closed) return;
+  close(): Promise<void> {
+    this.family.closing ??= this.closeAll();
+    return this.family.closing;
+  }
+
+  private async closeAll(): Promise<void> {
     this.family.closed = true;
     const { local, shared, flushMs = 1000 } = this.options;
     await Promise.all([...this.family.members.values()].map((member) => member.end(flushMs)));
@@ -279,6 +288,7 @@ export class ReplicatedCacheStorage implements CacheStorage {
 interface Family {
   readonly members: Map<string, ReplicatedCacheStorage>;
   closed: boolean;
+  closing?: Promise<void>;
 }
 
 async function within(maxMs: number, work: Promise<void>): Promise<void> {

@@ -96,6 +96,29 @@ describe('Outbox', () => {
     expect(outbox.counts().bytes).toBeLessThanOrEqual(10_000);
   });
 
+  it('sends again no more than there is room for, and never gives up in Redis what it has', () => {
+    const outbox = open(10_000);
+    for (let n = 1; n <= 8; n += 1) {
+      outbox.add(set(`s${n}`, n), 1);
+      outbox.acknowledge(set(`s${n}`, n), 2);
+    }
+    const reopened = [1, 2, 3, 4, 5, 6, 7, 8].map((n) => outbox.reopen(`s${n}`, v(n), Buffer.alloc(1000), 3));
+    expect(reopened).toContain(true);
+    expect(reopened).toContain(false);
+    const shrunk: Mutation[] = [];
+    for (let n = 10; n < 16; n += 1) shrunk.push(...outbox.add(set(`n${n}`, n, 1000), n).shrunk);
+    expect(keys(shrunk).filter((key) => key.startsWith('s'))).toEqual([]);
+    expect(outbox.counts().bytes).toBeLessThanOrEqual(10_000);
+  });
+
+  it('knows up to where it has forgotten', () => {
+    const outbox = open(1e6, 4);
+    for (let n = 1; n <= 4; n += 1) outbox.see(`x${n}`, v(n), 'seen', n);
+    expect(outbox.forgottenUpTo).toBe('');
+    outbox.add(del('d', 9), 9);
+    expect(outbox.forgottenUpTo).toBe(v(1));
+  });
+
   it('folds the oldest tombstones into a clear when they alone are too many', () => {
     const outbox = open(1e6, 8);
     let foldInto: string | undefined;
@@ -111,7 +134,9 @@ describe('Outbox', () => {
       outbox.add(mutation, n);
       outbox.acknowledge(mutation, n);
     }
-    expect(outbox.expire(1, v(4))).toEqual(['s1', 'd1']);
+    outbox.see('x1', v(9), 'seen', 5);
+    outbox.see('x2', v(9), 'seen', 6);
+    expect(outbox.expire(1, 6, v(4))).toEqual(['s1', 'x1', 'd1']);
     expect(outbox.get('d2')).toBeDefined();
     expect(outbox.get('s2')).toBeDefined();
   });

@@ -82,7 +82,8 @@ const disk = async (clock: HybridLogicalClock): Promise<DiskCacheStorage> =>
     now: () => clock.time(),
   });
 
-const timed = (storage: ReplicatedCacheStorage) => ({
+const timed = (storage: ReplicatedCacheStorage, pace = 1) => ({
+  pace,
   storage,
   now: () => storage.time(),
   stamp: () => storage.stamp(),
@@ -92,15 +93,36 @@ const timed = (storage: ReplicatedCacheStorage) => ({
 describeStorageContract('ReplicatedCacheStorage, memory and Redis', async () =>
   timed(await replicated(memory)),
 );
-describeStorageContract('ReplicatedCacheStorage, disk and Redis', async () => timed(await replicated(disk)));
-describeStorageContract('ReplicatedCacheStorage, memory alone', async () => {
-  const clock = newClock();
-  return { ...timed(new ReplicatedCacheStorage({ local: memory(clock), clock, codec })) };
+describeStorageContract('ReplicatedCacheStorage, disk and Redis', async () =>
+  timed(await replicated(disk), 10),
+);
+const ALONE = [
+  ['memory', memory],
+  ['disk', disk],
+] as const;
+describe.each(ALONE)('alone', (kind, local) => {
+  describeStorageContract(`ReplicatedCacheStorage, ${kind} alone`, async () => {
+    let nowMs = Date.now();
+    const clock = new HybridLogicalClock(randomBytes(8).toString('hex'), () => nowMs);
+    const storage = new ReplicatedCacheStorage({ local: await local(clock), clock, codec });
+    await storage.opened();
+    return {
+      ...timed(storage),
+      pass: async (ms: number) => {
+        nowMs += ms;
+      },
+    };
+  });
 });
-describeStorageContract('ReplicatedCacheStorage, disk alone', async () => {
+
+async function alone(
+  local: (clock: HybridLogicalClock) => Promise<LocalStorage> | LocalStorage,
+): Promise<ReplicatedCacheStorage> {
   const clock = newClock();
-  return timed(new ReplicatedCacheStorage({ local: await disk(clock), clock, codec }));
-});
+  const storage = new ReplicatedCacheStorage({ local: await local(clock), clock, codec });
+  await storage.opened();
+  return storage;
+}
 
 const draft = (value: unknown, tags: string[] = [], lifeMs = 60_000) => ({
   value,
@@ -113,20 +135,8 @@ const valueOf = async (storage: ReplicatedCacheStorage, key: string): Promise<un
 
 describe.each([
   ['with Redis', () => replicated(memory)],
-  [
-    'alone, in memory',
-    async () => {
-      const clock = newClock();
-      return new ReplicatedCacheStorage({ local: memory(clock), clock, codec });
-    },
-  ],
-  [
-    'alone, on disk',
-    async () => {
-      const clock = newClock();
-      return new ReplicatedCacheStorage({ local: await disk(clock), clock, codec });
-    },
-  ],
+  ['alone, in memory', () => alone(memory)],
+  ['alone, on disk', () => alone(disk)],
 ])('ReplicatedCacheStorage %s', (_name, create) => {
   it.each<[string, (storage: ReplicatedCacheStorage) => Promise<unknown>]>([
     ['a delete', (storage) => storage.remove('key')],
@@ -166,14 +176,24 @@ describe.each([
 
   it('stores what a value was when it was given', async () => {
     const storage = await create();
-    const value = { list: [1] };
-    const written = storage.write('key', draft(value));
+    const value = { n: 1, list: [1] };
+    const tags = ['t'];
+    const written = storage.write('key', draft(value, tags));
+    value.n = 2;
     value.list.push(2);
+    tags[0] = 'u';
     await written;
-    value.list.push(3);
-    const later = value.list.length;
-    expect([[1], [1, 2]]).toContainEqual(((await valueOf(storage, 'key')) as typeof value).list);
-    expect(later).toBe(3);
+    expect(await storage.get('key')).toMatchObject({ entry: { value: { n: 1, list: [1] }, tags: ['t'] } });
+    await storage.close();
+  });
+
+  it('shares nothing that a caller can change', async () => {
+    const storage = await create();
+    await storage.write('key', draft({ when: new Date(7) }));
+    const [one, two] = await Promise.all([storage.get('key'), storage.get('key')]);
+    (one?.entry.value as { when: Date }).when.setTime(9);
+    expect(two?.entry.value).toEqual({ when: new Date(7) });
+    expect(await valueOf(storage, 'key')).toEqual({ when: new Date(7) });
     await storage.close();
   });
 });
@@ -261,5 +281,66 @@ describe('ReplicatedCacheStorage', () => {
     while (reader.stats().replication?.online !== true) await sleep(1);
     expect(await valueOf(reader, 'last')).toBe('last');
     await reader.close();
+  });
+
+  it('serves no older value where it could not keep the newer one', async () => {
+    const small = (clock: HybridLogicalClock) =>
+      new MemoryCacheStorage({ maxBytes: 40_000, now: () => clock.time() });
+    const [a, b] = [await replicated(small), await replicated(small, { flush: false })];
+    await a.write('key', draft('old'));
+    expect(await valueOf(b, 'key')).toBe('old');
+    await a.write('key', draft('x'.repeat(20_000)));
+    expect(await valueOf(b, 'key')).toHaveLength(20_000);
+    server.freeze();
+    expect([await valueOf(a, 'key'), await valueOf(b, 'key')]).toEqual([undefined, undefined]);
+    server.thaw();
+    await Promise.all([a.close(), b.close()]);
+  });
+
+  it('keeps deleted what was deleted without Redis, whatever waits from before', async () => {
+    const place = await mkdtemp(join(directory, 'switch-'));
+    const local = (clock: HybridLogicalClock): Promise<DiskCacheStorage> =>
+      DiskCacheStorage.open({ directory: place, maxBytes: 2 ** 24, codec, now: () => clock.time() });
+    const first = await replicated(local);
+    first.disconnected();
+    await first.write('key', draft('old'));
+    await first.write('other', draft('kept'));
+    await first.close();
+    const second = await alone(local);
+    await second.remove('key');
+    await second.close();
+    const third = await replicated(local, { flush: false });
+    expect(await valueOf(third, 'key')).toBeUndefined();
+    expect(await valueOf(third, 'other')).toBe('kept');
+    await third.close();
+  });
+
+  it('offers a Redis that it meets for the first time what it has, and clears nothing there', async () => {
+    const place = await mkdtemp(join(directory, 'meet-'));
+    const local = (clock: HybridLogicalClock): Promise<DiskCacheStorage> =>
+      DiskCacheStorage.open({ directory: place, maxBytes: 2 ** 24, codec, now: () => clock.time() });
+    const others = await replicated(memory);
+    await others.write('theirs', draft('theirs'));
+    const single = await alone(local);
+    await single.clear();
+    await single.write('own', draft('own'));
+    await single.close();
+    const joined = await replicated(local, { flush: false });
+    await joined.idle();
+    expect(await valueOf(others, 'own')).toBe('own');
+    expect(await valueOf(others, 'theirs')).toBe('theirs');
+    expect(await valueOf(joined, 'theirs')).toBe('theirs');
+    await Promise.all([others.close(), joined.close()]);
+  });
+
+  it('closes once for all who ask', async () => {
+    const place = await mkdtemp(join(directory, 'close-'));
+    const clock = newClock();
+    const local = await DiskCacheStorage.open({ directory: place, maxBytes: 2 ** 24, codec });
+    const storage = new ReplicatedCacheStorage({ local, clock, codec });
+    void storage.close();
+    await storage.close();
+    const again = await DiskCacheStorage.open({ directory: place, maxBytes: 2 ** 24, codec });
+    await again.close();
   });
 });
