@@ -27,7 +27,7 @@ export class KeyvStore {
    * Set by Keyv 5, which begins the keys with it; here it only bounds `clear`. Declared, not defined: Keyv 6 would leave
    * the names of the keys to a store that has the property.
    */
-  declare namespace?: string | undefined;
+  declare namespace?: string;
 
   constructor(private readonly cache: Cache) {}
 

@@ -77,7 +77,7 @@ describe('KeyvStore', () => {
     await store.set('keyv:a', '1');
     await store.clear();
     expect(await store.getMany(['keyv:a', 'other:a'])).toEqual([undefined, '1']);
-    store.namespace = undefined;
+    delete store.namespace;
     await store.clear();
     expect(await cache.size()).toBe(0);
   });
