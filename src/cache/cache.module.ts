@@ -166,10 +166,25 @@ async function createStorage(
   options: CacheModuleOptions,
   connection: RedisLink | undefined,
 ): Promise<ReplicatedCacheStorage> {
+  try {
+    return await openStorage(options, connection);
+  } catch (error) {
+    // Nobody else would close it: the application does not start.
+    await connection?.close();
+    throw error;
+  }
+}
+
+async function openStorage(
+  options: CacheModuleOptions,
+  connection: RedisLink | undefined,
+): Promise<ReplicatedCacheStorage> {
   const { compressionMinBytes = 1024, encryptionKeys = [], maxLifeMs = WEEK_MS, outboxMaxBytes } = options;
   checkTtlMs('maxLifeMs', maxLifeMs);
   const codec = new EnvelopeCodec({ compressionMinBytes, encryptionKeys });
-  const clock = new HybridLogicalClock(randomBytes(8).toString('hex'));
+  // Beside Redis the clock goes by its time, and a step of this machine's must not move it.
+  const now = connection === undefined ? Date.now : (): number => performance.timeOrigin + performance.now();
+  const clock = new HybridLogicalClock(randomBytes(8).toString('hex'), now);
   const logger = new Logger('Cache');
   const storage = new ReplicatedCacheStorage({
     local: await openLocal(options, codec, clock),
@@ -284,6 +299,11 @@ function logReplicaEvent(
       return logger.warn(fields, 'The outbox is full: it gives up values, and keeps what was deleted');
     case 'parked':
       return logger.warn(fields, 'Redis refuses a value again and again: it is given up');
+    case 'merge_failed':
+      return logger.warn(
+        fields,
+        'Redis answers, but its marks cannot be merged: serving from the local storage',
+      );
     case 'clock_corrected':
       return logger.warn(fields, 'The clock was corrected to that of Redis');
   }

@@ -36,6 +36,8 @@ export type CacheFeatureOptions = Pick<CacheModuleOptions, 'ttlMs' | 'staleMs'>;
 
 /** The longest `maxLifeMs`: one year. */
 export const MAX_TTL_MS = 365 * 24 * 3_600_000;
+/** In UTF-16 units. */
+export const MAX_KEY_LENGTH = 65_536;
 /** Of one entry or one invalidation. */
 export const MAX_TAGS = 100;
 /** In UTF-16 units. */
@@ -47,6 +49,12 @@ export function checkTtlMs(option: string, ttlMs: number, maxMs = MAX_TTL_MS): n
     throw new InvalidCacheOptionError(option, `from 0 to ${maxMs} milliseconds`, ttlMs);
   }
   return ttlMs;
+}
+
+/** @throws InvalidCacheOptionError */
+export function checkKey(key: string): string {
+  if (typeof key === 'string' && key.length <= MAX_KEY_LENGTH) return key;
+  throw new InvalidCacheOptionError('key', `a text of at most ${MAX_KEY_LENGTH} characters`, sizeOf(key));
 }
 
 /** @throws InvalidCacheOptionError */

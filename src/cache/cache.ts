@@ -1,5 +1,10 @@
-import { CacheError, FactoryTimeoutError, InvalidCacheOptionError } from './cache.errors.js';
-import { checkTags, checkTtlMs } from './cache.options.js';
+import {
+  CacheError,
+  FactoryTimeoutError,
+  InvalidCacheOptionError,
+  ValueNotSerializableError,
+} from './cache.errors.js';
+import { checkKey, checkTags, checkTtlMs } from './cache.options.js';
 import type { CallBudget, Timers } from './replication/call-budget.js';
 import type { EntryDraft, Written } from './replication/replica.js';
 import type { Flight } from './single-flight.js';
@@ -15,6 +20,7 @@ import type {
   WriteOutcome,
 } from './storage/cache-storage.js';
 import { ReplicatedCacheStorage } from './storage/replicated.storage.js';
+import { decodeValue, isolate, ValueTooLarge } from './storage/value-codec.js';
 
 export interface CacheOptions {
   /** Any storage; one that does not stamp what it stores belongs to this cache alone. */
@@ -180,24 +186,24 @@ export class Cache {
 
   /** The value, if it can be had without waiting; never asks the network. */
   peek<T>(key: string): T | undefined {
-    const stored = this.storage.peek(key);
+    const stored = this.storage.peek(checkKey(key));
     return stored !== undefined && this.isFresh(stored.entry) ? (stored.entry.value as T) : undefined;
   }
 
   /** The value, or undefined. Use `inspect` where undefined is a value. */
   async get<T>(key: string): Promise<T | undefined> {
-    return this.counted(await this.storage.get(key))?.entry.value as T | undefined;
+    return this.counted(await this.storage.get(checkKey(key)))?.entry.value as T | undefined;
   }
 
   /** In the order of `keys`, in one round trip. */
   async getMany<T>(keys: readonly string[]): Promise<(T | undefined)[]> {
-    const found = await this.storage.getMany(keys);
+    const found = await this.storage.getMany(keys.map(checkKey));
     return found.map((stored) => this.counted(stored)?.entry.value as T | undefined);
   }
 
   /** What is stored under `keys`, with age, expiry and tier; a look that no statistics count. */
   async inspect<T>(keys: readonly string[]): Promise<(StoredEntry<T> | undefined)[]> {
-    const found = (await this.storage.getMany(keys)) as (StoredEntry<T> | undefined)[];
+    const found = (await this.storage.getMany(keys.map(checkKey))) as (StoredEntry<T> | undefined)[];
     return found.map((stored) => (stored !== undefined && this.isFresh(stored.entry) ? stored : undefined));
   }
 
@@ -207,6 +213,7 @@ export class Cache {
    * @throws InvalidCacheOptionError, ValueNotSerializableError, EntryTooLargeError, StorageClosedError
    */
   async set(key: string, value: unknown, options: SetOptions = {}): Promise<WriteOutcome> {
+    checkKey(key);
     const draft = draftOf(value, options, this.freshness);
     this.closeFlights(key);
     const outcome = await this.storage.write(key, draft);
@@ -235,6 +242,7 @@ export class Cache {
     factory: Factory<T>,
     options: GetOrSetOptions<T> = {},
   ): Promise<Resolution<T> | undefined> {
+    checkKey(key);
     this.check(options);
     const { mode = 'default', signal } = options;
     signal?.throwIfAborted();
@@ -256,7 +264,9 @@ export class Cache {
         return this.settle(key, computation, options);
       }
       // Another caller's look may have found what is good enough for him and not for this one.
-      if (this.isAccepted(landing.hit.entry, 'fresh', options)) return this.hit<T>(landing.hit);
+      if (!this.isAccepted(landing.hit.entry, 'fresh', options)) continue;
+      const hit = this.hit<T>(landing.hit);
+      return reading === undefined ? hit : { ...hit, entry: this.ownCopy(hit.entry) };
     }
   }
 
@@ -271,7 +281,7 @@ export class Cache {
     options: Pick<GetOrSetOptions<T>, keyof FreshnessOptions | 'tags'> = {},
   ): Promise<T[]> {
     this.check(options);
-    const distinct = [...new Set(keys)];
+    const distinct = [...new Set(keys.map(checkKey))];
     const idle = distinct.filter((key) => !this.computations.find(key) && !this.reads.find(key));
     const looked = Promise.withResolvers<ReadonlyMap<string, StoredEntry | undefined>>();
     looked.promise.catch(() => {});
@@ -304,6 +314,7 @@ export class Cache {
    * a factory that is running now either.
    */
   async delete(key: string): Promise<Written> {
+    checkKey(key);
     this.closeFlights(key);
     const written = await this.storage.remove(key);
     if (written.existed) this.counters.deletes += 1;
@@ -432,8 +443,9 @@ export class Cache {
       if (isFresh && this.isAccepted(stored.entry, 'fresh', options)) return this.hit<T>(stored);
     }
     const resolution = await this.settle(key, computation, options, 'collapsed');
-    if (resolution.kind === 'collapsed') this.counters.collapsed += 1;
-    return resolution;
+    if (resolution.kind !== 'collapsed') return resolution;
+    this.counters.collapsed += 1;
+    return { ...resolution, entry: this.ownCopy(resolution.entry) };
   }
 
   /** Waits for a computation as long as the caller wants to; what is stale stands in, if it may. */
@@ -511,12 +523,27 @@ export class Cache {
     }
     this.counters.computed += 1;
     const costMs = performance.now() - begunMs;
-    const { tags = [] } = options;
-    const policy = { ...options, tags: typeof tags === 'function' ? tags(value) : tags, ...decided };
-    const draft = draftOf(value, policy, this.freshness, costMs);
-    const isStored = version !== undefined && policy.store !== false;
+    const draft = this.draftOfResult(value, options, decided, costMs);
+    const isStored = version !== undefined && draft !== undefined && decided.store !== false;
     const write = isStored ? await this.store(key, draft, version, budget) : 'none';
     return { kind: 'computed', entry: this.entryOf(value, draft, version), write };
+  }
+
+  /** Undefined if it can't be stored as it was wanted; it was paid for, and is the caller's all the same. */
+  private draftOfResult<T>(
+    value: T,
+    options: GetOrSetOptions<T>,
+    decided: ResultPolicy,
+    costMs: number,
+  ): EntryDraft | undefined {
+    const { tags = [] } = options;
+    try {
+      const own = typeof tags === 'function' ? tags(value) : tags;
+      return draftOf(value, { ...options, tags: own, ...decided }, this.freshness, costMs);
+    } catch (error) {
+      this.noteFault(error);
+      return undefined;
+    }
   }
 
   /** A value that was computed is the caller's, whether or not it could be stored. */
@@ -531,15 +558,20 @@ export class Cache {
       this.counters.sets += 1;
       return outcome;
     } catch (error) {
-      if (!(error instanceof CacheError)) throw error;
-      this.counters.faults += 1;
-      this.onFault(error);
+      this.noteFault(error);
       return 'none';
     }
   }
 
+  private noteFault(error: unknown): void {
+    if (!(error instanceof CacheError)) throw error;
+    this.counters.faults += 1;
+    this.onFault(error);
+  }
+
   /** What the caller gets to see of what he computed. */
-  private entryOf<T>(value: T, { tags, freshMs, lifeMs }: EntryDraft, version = ''): CacheEntry<T> {
+  private entryOf<T>(value: T, draft: EntryDraft | undefined, version = ''): CacheEntry<T> {
+    const { tags = [], freshMs = 0, lifeMs = 0 } = draft ?? {};
     const createdAt = this.storage.time();
     return {
       value,
@@ -567,6 +599,19 @@ export class Cache {
     return stale === undefined ? { kind: 'hit', entry, tier } : { kind: 'hit', entry, tier, stale };
   }
 
+  /** What several callers get at once none of them may change for the others. */
+  private ownCopy<T>(entry: CacheEntry<T>): CacheEntry<T> {
+    if (Object.isFrozen(entry)) return entry;
+    try {
+      const copy = isolate(entry.value);
+      return { ...entry, value: (copy.kind === 'shared' ? copy.value : valueOf(copy.encoded)) as T };
+    } catch (error) {
+      // What can't be copied could not be stored either.
+      if (error instanceof ValueNotSerializableError || error instanceof ValueTooLarge) return entry;
+      throw error;
+    }
+  }
+
   private isAccepted(entry: CacheEntry, use: EntryUse, { accept }: Pick<GetOrSetOptions, 'accept'>): boolean {
     return accept === undefined || accept(entry, use);
   }
@@ -580,6 +625,11 @@ export class Cache {
     this.computations.close(key);
   }
 }
+
+const valueOf = (encoded: Buffer): unknown => {
+  const decoded = decodeValue(encoded);
+  return decoded.kind === 'value' ? decoded.value : undefined;
+};
 
 /** One run of a factory for all keys that turn out to need it in the same turn. */
 class Batch<T> {

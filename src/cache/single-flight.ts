@@ -37,6 +37,7 @@ export class Flight<T> {
   private readonly controller = new AbortController();
   private readonly result: Promise<T>;
   private waiting = 0;
+  private hasLanded = false;
 
   constructor(
     compute: (signal: AbortSignal) => Promise<T>,
@@ -45,7 +46,10 @@ export class Flight<T> {
     // Deferred by one turn, so that the flight is registered before the computation can look for it.
     this.result = Promise.resolve()
       .then(() => compute(this.controller.signal))
-      .finally(forget);
+      .finally(() => {
+        this.hasLanded = true;
+        forget();
+      });
     // Everybody may have left before it fails.
     this.result.catch(() => {});
   }
@@ -74,8 +78,9 @@ export class Flight<T> {
     });
   }
 
-  /** After the last waiter: a no-op when the flight has landed, an abort when it has not. */
+  /** After the last waiter. */
   private abandon(): void {
+    if (this.hasLanded) return;
     this.forget();
     this.controller.abort(new DOMException('Every caller has left.', 'AbortError'));
   }

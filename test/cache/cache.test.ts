@@ -78,6 +78,39 @@ describe('Cache', () => {
     expect(ran).toBe(false);
   });
 
+  it.each<[string, unknown, RegExp]>([
+    ['a number', 7, /key must be a text of at most 65536 characters; got number/],
+    ['nothing', undefined, /got undefined/],
+    ['a long text', 'x'.repeat(65_537), /got 65537 characters/],
+  ])('refuses as a key %s', async (_name, given, message) => {
+    const key = given as string;
+    expect(() => cache.peek(key)).toThrow(message);
+    for (const call of [
+      cache.get(key),
+      cache.getMany(['a', key]),
+      cache.set(key, 1),
+      cache.getOrSet(key, () => 1),
+      cache.getOrSetMany([key], () => [1]),
+      cache.delete(key),
+      cache.inspect([key]),
+    ]) {
+      await expect(call).rejects.toThrow(message);
+    }
+    expect(await cache.size()).toBe(0);
+  });
+
+  it('gives what was computed, and says so, where its tags cannot be stored', async () => {
+    const faults: string[] = [];
+    const storage = new MemoryCacheStorage({ maxBytes: 2 ** 20 });
+    const telling = new Cache({ storage, onFault: ({ code }) => faults.push(code) });
+    const tags = (): string[] => Array.from({ length: 101 }, String);
+    expect(await telling.resolve('key', () => 'paid', { tags })).toMatchObject({
+      entry: { value: 'paid' },
+      write: 'none',
+    });
+    expect(faults).toEqual(['cache_invalid_option']);
+  });
+
   describe('a factory that is running', () => {
     const slow = () => {
       const gate = Promise.withResolvers<string>();
@@ -91,6 +124,28 @@ describe('Cache', () => {
       end('value');
       expect(await Promise.all([first, second])).toEqual(['value', 'value']);
       expect(cache.stats()).toMatchObject({ computed: 1, collapsed: 1, misses: 1 });
+    });
+
+    it.each([() => ({ list: [1] }), () => ({ when: new Date(7) })])(
+      'gives those who wait nothing that they can change for each other',
+      async (make) => {
+        const gate = Promise.withResolvers<object>();
+        const calls = [1, 2, 3].map(() => cache.getOrSet<object>('key', () => gate.promise));
+        gate.resolve(make());
+        const [first, ...others] = await Promise.all(calls);
+        for (const value of others) {
+          expect(value).toEqual(make());
+          expect(value).not.toBe(first);
+        }
+        Object.assign(first ?? {}, { list: 'changed', when: 'changed' });
+        expect(others).toEqual([make(), make()]);
+      },
+    );
+
+    it('is not told to stop when it has ended', async () => {
+      let signal: AbortSignal | undefined;
+      await cache.getOrSet('key', (context) => ((signal = context.signal), 1));
+      expect(signal?.aborted).toBe(false);
     });
 
     it.each<[string, () => Promise<unknown>]>([
