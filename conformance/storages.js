@@ -1,5 +1,3 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
@@ -13,14 +11,15 @@ export const STORAGES = ['memory', 'disk', 'memory and Redis', 'disk and Redis']
 
 let opened = 0;
 
-/** What `CacheModule.forRoot` takes for an empty storage of that name, and how to clean up after it. */
-async function optionsFor(storage) {
-  const directory = await mkdtemp(join(tmpdir(), 'athena-conformance-'));
-  opened += 1;
-  const options = { local: storage.startsWith('disk') ? 'disk' : 'memory', directory };
-  if (storage.endsWith('Redis'))
-    options.redis = redisAt(inject('redisUrl'), `conformance:${process.pid}:${opened}:`);
-  return { options, cleanUp: () => rm(directory, { recursive: true, force: true }) };
+/** What `CacheModule.forRoot` takes for an empty storage of that name. */
+function optionsFor(storage) {
+  const place = `${process.pid}-${(opened += 1)}`;
+  const options = {
+    local: storage.startsWith('disk') ? 'disk' : 'memory',
+    directory: join(inject('directory'), place),
+  };
+  if (storage.endsWith('Redis')) options.redis = redisAt(inject('redisUrl'), `${place}:`);
+  return options;
 }
 
 export const redisAt = (url, keyPrefix) => ({
@@ -33,18 +32,14 @@ export const redisAt = (url, keyPrefix) => ({
 
 /** The caches of some namespaces over one such storage. */
 export async function openCaches(storage, namespaces) {
-  const { options, cleanUp } = await optionsFor(storage);
-  const imports = [CacheModule.forRoot(options), ...namespaces.map((name) => CacheModule.forFeature(name))];
+  const imports = [
+    CacheModule.forRoot(optionsFor(storage)),
+    ...namespaces.map((name) => CacheModule.forFeature(name)),
+  ];
   class Application {}
   const app = await NestFactory.createApplicationContext({ module: Application, imports }, { logger: false });
   const caches = namespaces.map((name) => app.get(getCacheToken(name)));
   const landed = storage.endsWith('Redis') ? 'redis' : 'local';
   if ((await app.get(Cache).set('key', 1)) !== landed) throw new Error(`${storage} is something else`);
-  return {
-    caches,
-    async close() {
-      await app.close();
-      await cleanUp();
-    },
-  };
+  return { caches, close: () => app.close() };
 }

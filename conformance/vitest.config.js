@@ -4,7 +4,7 @@ export default defineConfig({
   test: {
     root: import.meta.dirname,
     include: ['suites/*.js'],
-    globalSetup: ['redis.js'],
+    globalSetup: ['places.js'],
     // The product runs as it is built.
     server: { deps: { external: [/\/dist\//] } },
     reporters: ['./summary.js'],
