@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { INestApplicationContext } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
+import type { Redis } from 'ioredis';
 import { CacheModule } from '../../src/cache/cache.module.js';
 import { Cache } from '../../src/cache/cache.js';
 import type { RedisSettings } from '../../src/cache/redis/client.js';
@@ -62,6 +63,23 @@ export class Fleet {
     return app.get(Cache);
   }
 
+  /** `join`, until it believes Redis: where that has just lost data, whoever has no memory of it waits for others. */
+  async joined(): Promise<void> {
+    const newcomer = await this.join();
+    const begun = performance.now();
+    await this.merged();
+    await this.caches[0]?.set('fleet:joined', true);
+    while ((await newcomer.get('fleet:joined')) !== true) {
+      if (performance.now() - begun > MERGE_LIMIT_MS) throw new Error('The new instance sees nothing.');
+      await sleep(10);
+    }
+  }
+
+  /** The one that joined last goes. */
+  async leave(): Promise<void> {
+    await this.apps.pop()?.close();
+  }
+
   /** Until every instance is in touch with Redis and has told it everything. */
   async merged(): Promise<void> {
     const begun = performance.now();
@@ -78,6 +96,32 @@ export class Fleet {
     }
   }
 
+  /** Until the event has been logged so many times since now. */
+  async logged(event: string, times: number): Promise<void> {
+    const until = this.count(event) + times;
+    const begun = performance.now();
+    while (this.count(event) < until) {
+      if (performance.now() - begun > MERGE_LIMIT_MS)
+        throw new Error(`No ${event} within ${MERGE_LIMIT_MS} ms.`);
+      await sleep(10);
+    }
+  }
+
+  /** What each instance reads from Redis: again, where the machine was too busy for one of them to be answered in time. */
+  async readAll(keys: readonly string[]): Promise<(string | undefined)[][]> {
+    for (;;) {
+      await this.merged();
+      const before = this.faults();
+      const seen = await Promise.all(this.caches.map((cache) => cache.getMany<string>([...keys])));
+      if (this.faults() === before) return seen;
+    }
+  }
+
+  private faults(): number {
+    const storages = this.apps.map((app): ReplicatedCacheStorage => app.get(CacheStorage));
+    return storages.reduce((sum, storage) => sum + (storage.stats().replication?.remoteFaults ?? 0), 0);
+  }
+
   count(event: string): number {
     return this.log.filter((line) => line.event === event).length;
   }
@@ -85,6 +129,23 @@ export class Fleet {
   async close(): Promise<void> {
     await Promise.all(this.apps.splice(0).map((app) => app.close()));
   }
+}
+
+/**
+ * Keeps the replicas of a master from following while `during` runs: what it takes meanwhile dies with it. They come back
+ * by themselves once a second.
+ */
+export async function withoutReplication(admin: Redis, during: Promise<void>): Promise<void> {
+  const over = new AbortController();
+  const cutting = (async () => {
+    while (!over.signal.aborted) {
+      await admin.call('CLIENT', 'KILL', 'TYPE', 'replica');
+      await sleep(1);
+    }
+  })();
+  await during;
+  over.abort();
+  await cutting;
 }
 
 export interface LoadFigures {
@@ -119,7 +180,7 @@ export class FleetLoad {
   constructor(
     private readonly fleet: Fleet,
     private readonly name: string,
-    { workersPerInstance = 3, paceMs = 4 } = {},
+    { workersPerInstance = 3, paceMs = 8 } = {},
   ) {
     this.workers = fleet.caches.flatMap((cache, instance) =>
       Array.from({ length: workersPerInstance }, (_, worker) =>
@@ -141,29 +202,37 @@ export class FleetLoad {
   /** After the merge: what each instance, and one that is new, has, against what was accepted. */
   async verify(): Promise<{ lost: string[]; resurrected: string[]; disagreements: string[] }> {
     const [lost, resurrected, disagreements]: [string[], string[], string[]] = [[], [], []];
-    const newcomer = await this.fleet.join();
+    await this.fleet.joined();
     await this.fleet.merged();
-    const caches = this.fleet.caches;
+    const newcomer = this.fleet.caches.length - 1;
     for (const keys of chunks([...this.expected.keys()], 200)) {
-      const seen = await Promise.all(caches.map((cache) => cache.getMany<string>(keys)));
+      const seen = await this.fleet.readAll(keys);
       for (const [nth, key] of keys.entries()) {
         const wanted = this.expected.get(key)?.value;
         for (const [place, values] of seen.entries()) {
           const found = values[nth];
           if (found === wanted) continue;
-          const who = caches[place] === newcomer ? 'a new instance' : `instance ${place}`;
+          const who = place === newcomer ? 'a new instance' : `instance ${place}`;
           const text = `${key}: ${who} has ${found}, not ${wanted}`;
           (wanted === undefined ? resurrected : lost).push(text);
         }
       }
     }
-    for (const key of this.written.keys()) {
-      const seen = await Promise.all(caches.map((cache) => cache.get<string>(key)));
-      if (new Set(seen).size > 1) disagreements.push(`${key}: ${seen.join(', ')}`);
-      if (seen.some((value) => value !== undefined && this.written.get(key)?.has(value) !== true))
-        disagreements.push(`${key}: ${seen.join(', ')} was never written`);
+    const shared = [...this.written.keys()];
+    const seen = await this.fleet.readAll(shared);
+    for (const [nth, key] of shared.entries()) {
+      const values = seen.map((of) => of[nth]);
+      if (new Set(values).size > 1) disagreements.push(`${key}: ${values.join(', ')}`);
+      if (values.some((value) => value !== undefined && this.written.get(key)?.has(value) !== true))
+        disagreements.push(`${key}: ${values.join(', ')} was never written`);
     }
+    await this.fleet.leave();
     return { lost, resurrected, disagreements };
+  }
+
+  /** Every key that it has used so far. */
+  get keys(): string[] {
+    return [...this.expected.keys(), ...this.written.keys()];
   }
 
   /** Until so many calls were made since now. */

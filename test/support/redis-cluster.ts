@@ -27,7 +27,12 @@ export class ClusterNode {
     ];
     const replication = ['--repl-diskless-sync-delay', '0', '--appendonly', 'no'];
     const server = await RedisServer.start([...bus, ...patience, ...replication]);
-    const admin = new Redis({ port: server.port, retryStrategy: () => POLL_MS, maxRetriesPerRequest: null });
+    const admin = new Redis({
+      port: server.port,
+      retryStrategy: () => POLL_MS,
+      disconnectTimeout: 50,
+      maxRetriesPerRequest: null,
+    });
     admin.on('error', () => {});
     const node = new ClusterNode(server, busPort, admin);
     node.id = (await admin.call('CLUSTER', 'MYID')) as string;
@@ -106,6 +111,19 @@ export class RedisClusterServers {
     return performance.now() - begun;
   }
 
+  /** Until a node that was a master follows the new one. */
+  async follows(node: ClusterNode): Promise<void> {
+    await this.until(async () => (await node.admin.info('replication')).includes('master_link_status:up'));
+  }
+
+  /** Until every node says that all slots are served. */
+  async serves(): Promise<void> {
+    await this.until(async () => {
+      const infos = await Promise.all(this.nodes.map((node) => node.info()));
+      return infos.every((info) => info.includes('cluster_state:ok'));
+    });
+  }
+
   /** An empty master without slots. */
   async add(): Promise<ClusterNode> {
     const node = await ClusterNode.start(this.nodeTimeoutMs);
@@ -118,16 +136,20 @@ export class RedisClusterServers {
     return node;
   }
 
-  /** Moves slots with all their keys while the cluster serves, as `redis-cli --cluster reshard` does. */
-  async move(slots: Iterable<number>, from: ClusterNode, to: ClusterNode): Promise<void> {
+  /**
+   * Moves slots with all their keys while the cluster serves, as `redis-cli --cluster reshard` does; each stays
+   * `halfwayMs` with its old keys at the new node and the rest still here.
+   */
+  async move(slots: Iterable<number>, from: ClusterNode, to: ClusterNode, halfwayMs = 0): Promise<void> {
     const masters = await this.masters();
     for (const slot of slots) {
       await to.cluster('SETSLOT', slot, 'IMPORTING', from.id);
       await from.cluster('SETSLOT', slot, 'MIGRATING', to.id);
-      for (;;) {
-        const keys = (await from.cluster('GETKEYSINSLOT', slot, 100)) as string[];
+      for (let first = true; ; first = false) {
+        const keys = (await from.cluster('GETKEYSINSLOT', slot, first ? 1 : 100)) as string[];
         if (keys.length === 0) break;
         await from.admin.call('MIGRATE', '127.0.0.1', to.port, '', 0, 5000, 'REPLACE', 'KEYS', ...keys);
+        if (first && halfwayMs > 0) await new Promise((resolve) => setTimeout(resolve, halfwayMs));
       }
       for (const node of new Set([to, from, ...masters])) await node.cluster('SETSLOT', slot, 'NODE', to.id);
     }

@@ -53,7 +53,12 @@ export class RedisSentinelServers {
     );
     const ports = [...members.map(({ port }) => port), master.port, ...followers.map(({ port }) => port)];
     const admins = ports.map((port) => {
-      const admin = new Redis({ port, retryStrategy: () => POLL_MS, maxRetriesPerRequest: null });
+      const admin = new Redis({
+        port,
+        retryStrategy: () => POLL_MS,
+        disconnectTimeout: 50,
+        maxRetriesPerRequest: null,
+      });
       admin.on('error', () => {});
       return admin;
     });

@@ -1,0 +1,153 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { Keyspace } from '../../../src/cache/redis/keyspace.js';
+import { slotOf, tagsOfParts } from '../../../src/cache/redis/slots.js';
+import { Fleet, FleetLoad, withoutReplication } from '../../support/fleet.js';
+import type { ClusterNode } from '../../support/redis-cluster.js';
+import { RedisClusterServers } from '../../support/redis-cluster.js';
+
+const SOUND = { lost: [], resurrected: [], disagreements: [] };
+const keyspace = new Keyspace('fleet:', 'default');
+const slotOfKey = (key: string): number => slotOf(keyspace.physical(key));
+/** One time-out, and what a busy machine adds. */
+const SLOWEST_MS = 250 + 1500;
+/** Of one instance, about one failover and the merge after it. */
+const LOG_LINES = 40;
+let redis: RedisClusterServers;
+let fleet: Fleet;
+
+beforeAll(async () => {
+  redis = await RedisClusterServers.start();
+  fleet = await Fleet.start({ mode: 'cluster', nodes: redis.addresses.slice(0, 2) });
+}, 40_000);
+afterAll(async () => {
+  await fleet?.close();
+  await redis?.close();
+});
+
+async function judge(load: FleetLoad): Promise<void> {
+  await load.stop();
+  await fleet.merged();
+  const { errors, wrong, slowestMs } = load.figures;
+  expect({ errors, wrong }).toEqual({ errors: [], wrong: [] });
+  expect(slowestMs).toBeLessThan(SLOWEST_MS);
+  expect(await load.verify()).toEqual(SOUND);
+}
+
+/** Slots of a master that the load's keys are in. */
+async function slotsInUse(load: FleetLoad, node: ClusterNode, count: number): Promise<number[]> {
+  const own = new Set(await redis.slotsOf(node));
+  return [...new Set(load.keys.map(slotOfKey))].filter((slot) => own.has(slot)).slice(0, count);
+}
+
+/** A slot of a master by which a loss of its data is noticed. */
+async function beaconOf(node: ClusterNode): Promise<number> {
+  const own = new Set(await redis.slotsOf(node));
+  return (
+    tagsOfParts()
+      .map(slotOf)
+      .find((slot) => own.has(slot)) ?? NaN
+  );
+}
+
+describe('three instances on a cluster', () => {
+  it.each([
+    ['killed', (master: ClusterNode) => master.server.kill(), (former: ClusterNode) => former.server.up()],
+    [
+      'stopped',
+      (master: ClusterNode) => master.server.freeze(),
+      (former: ClusterNode) => former.server.thaw(),
+    ],
+  ])(
+    'lose nothing when a master is %s under load',
+    async (how, fault, repair) => {
+      await Promise.all(
+        fleet.caches.map((cache, n) => cache.set(`${how}:tagged:${n}`, 'old', { tags: ['t'] })),
+      );
+      fleet.log.length = 0;
+      // The one that has the marks, which every read needs.
+      const former = await redis.masterOf(keyspace.marks);
+      const load = new FleetLoad(fleet, how);
+      await load.calls(500);
+      await withoutReplication(former.admin, load.calls(200));
+      await fault(former);
+      await fleet.caches[0]?.invalidateTags(['t']);
+      await redis.failedOver(former);
+      await load.calls(300);
+      await repair(former);
+      await redis.follows(former);
+      await load.calls(300);
+      await judge(load);
+      expect(load.figures.outbox).toBeGreaterThan(0);
+      expect(fleet.log.length).toBeLessThan(LOG_LINES * fleet.caches.length);
+      for (const cache of fleet.caches) {
+        for (const n of [0, 1, 2]) expect(await cache.get(`${how}:tagged:${n}`)).toBeUndefined();
+      }
+    },
+    40_000,
+  );
+
+  it('lose nothing while slots that are in use move', async () => {
+    const load = new FleetLoad(fleet, 'moving');
+    await load.calls(600);
+    const [from, to] = (await redis.masters()) as [ClusterNode, ClusterNode];
+    const slots = await slotsInUse(load, from, 60);
+    await redis.move(slots, from, to, 20);
+    await load.calls(300);
+    await judge(load);
+  }, 40_000);
+
+  it('lose nothing when a master joins, takes slots over, and comes back empty', async () => {
+    const load = new FleetLoad(fleet, 'joining');
+    await load.calls(400);
+    const [from] = (await redis.masters()) as [ClusterNode];
+    const added = await redis.add();
+    await redis.serves();
+    await redis.move([await beaconOf(from), ...(await slotsInUse(load, from, 30))], from, added);
+    await load.calls(300);
+    await added.server.kill();
+    await load.calls(300);
+    await added.server.up();
+    await redis.serves();
+    await load.calls(300);
+    await judge(load);
+
+    await redis.move(await redis.slotsOf(added), added, from);
+    await redis.remove(added);
+    expect(await load.verify()).toEqual(SOUND);
+  }, 40_000);
+
+  it('give a master back what it has lost without a sign', async () => {
+    const load = new FleetLoad(fleet, 'flushed');
+    await load.calls(600);
+    await load.stop();
+    await fleet.merged();
+    const losses = fleet.count('cache.data_lost');
+    const [, flushed] = (await redis.masters()) as [ClusterNode, ClusterNode];
+    await flushed.admin.flushall();
+    await fleet.logged('cache.offer_done', fleet.caches.length);
+    expect(fleet.count('cache.data_lost')).toBe(losses + fleet.caches.length);
+    expect(await load.verify()).toEqual(SOUND);
+  }, 40_000);
+});
+
+describe('slots', () => {
+  it('are those of Redis', async () => {
+    for (const key of [
+      'a',
+      '',
+      '{a}b',
+      'x{}y',
+      'x{',
+      '}{a}',
+      'ü{é}€',
+      keyspace.marks,
+      keyspace.physical('k{e}y'),
+    ]) {
+      expect([key, slotOf(key)]).toEqual([key, Number(await redis.nodes[0]?.cluster('KEYSLOT', key))]);
+    }
+  });
+
+  it('have a tag in each part', () => {
+    expect(tagsOfParts().map((tag) => Math.floor(slotOf(tag) / 256))).toEqual([...Array(64).keys()]);
+  });
+});
