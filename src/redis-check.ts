@@ -96,7 +96,7 @@ function serverLines({ server, latency }: Report): string[] {
     const { usedMemoryBytes, maxMemoryBytes, persistence, clockAheadMs } = server;
     lines.push(
       '',
-      `  version      ${server.version}, ${server.mode}, ${server.role}`,
+      `  version      ${server.version}, ${server.mode}, ${server.masters === 1 ? server.role : `${server.masters} masters`}`,
       `  memory       ${mebibytes(usedMemoryBytes)} of ${maxMemoryBytes === 0 ? 'no limit' : mebibytes(maxMemoryBytes)}`,
       `  eviction     ${server.evictionPolicy}: ${server.evictionMeaning}`,
       `  persistence  append-only file ${persistence.aof}; snapshots ${persistence.rdb}`,

@@ -22,7 +22,7 @@ export interface LogLine {
 /** Instances of the cache in this process, each with a connection and a memory of its own, on one Redis. */
 export class Fleet {
   private constructor(
-    private readonly settings: RedisSettings,
+    readonly settings: RedisSettings,
     private readonly apps: INestApplicationContext[],
     /** Of all of them. */
     readonly log: LogLine[],

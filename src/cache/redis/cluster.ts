@@ -44,6 +44,8 @@ export class RedisCluster implements RedisLink {
   private awaySince: number;
   private attempts = -1;
   private announced = new Set<string>();
+  /** Why a node could not be connected to, since all was well. */
+  private readonly faults = new Map<string, string>();
   private search: Promise<void> | undefined;
   private searchTimer: NodeJS.Timeout | undefined;
   private readonly firstAttempt: Promise<void>;
@@ -213,6 +215,7 @@ export class RedisCluster implements RedisLink {
 
   /** Of single servers what an operator has to look at; that all is well is said once, for all of them. */
   private hear(name: string, event: RedisEvent): void {
+    if (event.type === 'error') this.faults.set(name, event.message);
     if (this.current === 'closed' || !this.isMaster(name)) return;
     if (event.type === 'unresponsive' || event.type === 'close') this.onEvent(event);
     if (event.type === 'error') this.announce(`${name} ${event.message}`, event);
@@ -244,6 +247,7 @@ export class RedisCluster implements RedisLink {
     this.onEvent({ type: 'ready', address: this.address, awayMs, attempts: this.attempts });
     this.attempts = 0;
     this.announced = new Set();
+    this.faults.clear();
   }
 
   private leave(state: RedisState): void {
@@ -294,7 +298,8 @@ export class RedisCluster implements RedisLink {
         if (served) return this.adopt(map, true);
         if (map.masters.length > 0) unserved ??= map;
       } catch (error) {
-        reason = error instanceof StorageUnavailableError ? error.reason : describeError(error);
+        const said = error instanceof StorageUnavailableError ? error.reason : describeError(error);
+        reason = this.faults.get(name) ?? said;
       }
     }
     if (this.current === 'closed') return;

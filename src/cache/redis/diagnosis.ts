@@ -15,6 +15,28 @@ const CLOSED = /ECONNRESET|EPIPE|Connection is closed|socket (hang up|disconnect
 /** The first sign that fits counts, so the more telling ones stand first. */
 const KNOWN_FAULTS: readonly KnownFault[] = [
   {
+    sign: /All sentinels.*No such master/s,
+    problem: 'The sentinels answer, and know no master of this name.',
+    advice: 'Set REDIS_SENTINEL_NAME to a name that SENTINEL MASTERS lists.',
+  },
+  {
+    sign: /All sentinels.*(NOAUTH|WRONGPASS)/s,
+    problem: 'The sentinels ask for a password, or refuse the one that is configured.',
+    advice:
+      'Set REDIS_SENTINEL_PASSWORD (and REDIS_SENTINEL_USERNAME): sentinels have their own, beside REDIS_PASSWORD of the servers.',
+  },
+  {
+    sign: /All sentinels/,
+    problem: 'No sentinel could be reached, or the master that they name does not answer.',
+    advice:
+      'Check REDIS_NODES: it names the sentinels (port 26379), not the servers. Check that the address which SENTINEL GET-MASTER-ADDR-BY-NAME tells can be reached from here.',
+  },
+  {
+    sign: /cluster support disabled/,
+    problem: 'This server is not part of a cluster.',
+    advice: 'Set REDIS_MODE=standalone and REDIS_HOST, or name nodes of the cluster in REDIS_NODES.',
+  },
+  {
     sign: /ECONNREFUSED/,
     problem: 'Nothing listens at this address: Redis is not running there, or listens on another port.',
     advice:
@@ -128,9 +150,15 @@ const KNOWN_FAULTS: readonly KnownFault[] = [
     advice: 'Bring the primary back, or connect to the new one.',
   },
   {
-    sign: /^(MOVED|ASK|CLUSTERDOWN|CROSSSLOT)\b|MOVED \d|CLUSTERDOWN/,
-    problem: 'This server is a node of a Redis Cluster, or the cluster is not complete.',
-    advice: 'Check REDIS_MODE, and the state of the cluster (CLUSTER INFO).',
+    sign: /CLUSTERDOWN/,
+    problem: 'The cluster does not serve: slots have no master, or too few masters see each other.',
+    advice:
+      'Look at CLUSTER INFO and CLUSTER NODES of several nodes; `redis-cli --cluster check <node>` tells what is missing.',
+  },
+  {
+    sign: /^(MOVED|ASK|CROSSSLOT)\b|MOVED \d/,
+    problem: 'This server is a node of a Redis Cluster.',
+    advice: 'Set REDIS_MODE=cluster, and REDIS_NODES.',
   },
   {
     sign: /syntax error|unknown command/i,

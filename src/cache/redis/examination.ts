@@ -2,9 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StorageUnavailableError } from '../cache.errors.js';
 import type { RedisSettings } from './client.js';
-import { RedisConnection } from './connection.js';
 import type { Diagnosis } from './diagnosis.js';
 import { diagnose, evictionMeaning } from './diagnosis.js';
+import type { RedisLink, RedisMaster } from './link.js';
+import { openRedis } from './open-redis.js';
+import { valueOf } from './pipeline.js';
+import type { Argument } from './requests.js';
 
 const PINGS = 200;
 /** Short enough to wait for, long enough to tell an expiry in milliseconds from one in seconds. */
@@ -17,6 +20,8 @@ const LEFTOVER_EXPIRY_MS = 10_000;
 const SLACK_MS = 500;
 /** Entries expire at an absolute time of the instance's clock. */
 const CLOCK_DIFFERENCE_NOTED_MS = 1000;
+/** Athena refuses what is stamped five minutes ahead (`CLOCK_AHEAD_MS`), by the clock of each server. */
+const CLOCKS_APART_MS = 4 * 60_000;
 const PXAT_SINCE = [6, 2] as const;
 
 export type Step = { readonly name: string; readonly ms: number } & (
@@ -24,7 +29,9 @@ export type Step = { readonly name: string; readonly ms: number } & (
   | ({ readonly ok: false; readonly reply: string } & Diagnosis)
 );
 
+/** Of several masters: the sums, and whatever they have, each once. */
 export interface ServerFacts {
+  readonly masters: number;
   readonly version: string;
   readonly mode: string;
   readonly role: string;
@@ -36,7 +43,7 @@ export interface ServerFacts {
   readonly evictedKeys: number;
   /** `unknown` where the server does not let its configuration be read. */
   readonly persistence: { readonly aof: string; readonly rdb: string };
-  /** Positive: the server's clock is ahead of this machine's. */
+  /** Positive: the server's clock is ahead of this machine's. Of several the one that is farthest off. */
   readonly clockAheadMs: number;
 }
 
@@ -64,7 +71,7 @@ export interface Examination {
 /** Tries everything that Athena needs of Redis, over the connection that Athena itself uses; never throws. */
 export async function examineRedis(settings: RedisSettings): Promise<Examination> {
   const failed = Promise.withResolvers<string>();
-  const connection = new RedisConnection(settings, {
+  const connection = openRedis(settings, {
     onEvent: (event) => {
       if (event.type === 'error') failed.resolve(event.message);
     },
@@ -87,7 +94,7 @@ function destination({ url, tls, db }: RedisSettings): { tls: boolean; database:
 }
 
 /** One attempt; an error ends it even where the client would go on, as with a database that does not exist. */
-async function connect(connection: RedisConnection, failed: Promise<string>): Promise<Step> {
+async function connect(connection: RedisLink, failed: Promise<string>): Promise<Step> {
   const { connectTimeoutMs, commandTimeoutMs } = connection.settings;
   const handshakeMs = Math.max(connectTimeoutMs, commandTimeoutMs * 2);
   const begun = performance.now();
@@ -103,7 +110,7 @@ async function connect(connection: RedisConnection, failed: Promise<string>): Pr
 }
 
 async function examine(
-  connection: RedisConnection,
+  connection: RedisLink,
   connected: Step,
 ): Promise<Pick<Examination, 'ok' | 'steps' | 'server' | 'latency' | 'notes'>> {
   const key = `${connection.settings.keyPrefix}redis-check:${randomUUID()}`;
@@ -129,7 +136,7 @@ async function examine(
   let latency: Latency | undefined;
   await attempt('inspect', async () => {
     server = await inspect(connection);
-    return `Redis ${server.version}`;
+    return `Redis ${server.version}${server.masters === 1 ? '' : `, ${server.masters} masters`}`;
   });
   // Where nothing can be written, the others would only repeat it.
   if (await attempt('set', () => trySet(connection, key))) {
@@ -142,6 +149,11 @@ async function examine(
     return `${PINGS} answered`;
   });
   if (server !== undefined) notes.push(...notesOnServer(server));
+  if (Math.abs(server?.clockAheadMs ?? 0) > CLOCKS_APART_MS && server?.masters !== 1) {
+    notes.push(
+      "A master's clock is more than four minutes off: at five the others' writes are refused there.",
+    );
+  }
   if (latency !== undefined && latency.p99Ms > connection.settings.commandTimeoutMs / 2) {
     notes.push(
       `p99 is near REDIS_COMMAND_TIMEOUT_MS (${connection.settings.commandTimeoutMs} ms): calls will time out under load.`,
@@ -156,12 +168,20 @@ async function examine(
   };
 }
 
-async function inspect(connection: RedisConnection): Promise<ServerFacts> {
-  const info = infoFields(await connection.run((client) => client.info()));
-  const { serverMs, localMs } = await clocks(connection);
+async function inspect(connection: RedisLink): Promise<ServerFacts> {
+  const all = await Promise.all(connection.masters.map(inspectMaster));
+  const [first, ...others] = all;
+  if (first === undefined) throw new StorageUnavailableError('redis', 'there is no master');
+  return others.reduce(combined, first);
+}
+
+async function inspectMaster(master: RedisMaster): Promise<ServerFacts> {
+  const info = infoFields(String(await ask(master, 'INFO')));
+  const { serverMs, localMs } = await clocks(master);
   const policy = info.get('maxmemory_policy') ?? 'unknown';
   const maxMemoryBytes = Number(info.get('maxmemory') ?? 0);
   return {
+    masters: 1,
     version: info.get('redis_version') ?? 'unknown',
     mode: info.get('redis_mode') ?? 'unknown',
     role: info.get('role') ?? 'unknown',
@@ -171,32 +191,58 @@ async function inspect(connection: RedisConnection): Promise<ServerFacts> {
     evictionMeaning: evictionMeaning(policy, maxMemoryBytes),
     evictedKeys: Number(info.get('evicted_keys') ?? 0),
     persistence: {
-      aof:
-        info.get('aof_enabled') === '1' ? `on, fsync ${await configured(connection, 'appendfsync')}` : 'off',
-      rdb: await snapshots(connection),
+      aof: info.get('aof_enabled') === '1' ? `on, fsync ${await configured(master, 'appendfsync')}` : 'off',
+      rdb: await snapshots(master),
     },
     clockAheadMs: Math.round(serverMs - localMs),
   };
 }
 
+function combined(a: ServerFacts, b: ServerFacts): ServerFacts {
+  const each = (one: string, other: string): string =>
+    one.split('; ').includes(other) ? one : `${one}; ${other}`;
+  const limited = a.maxMemoryBytes > 0 && b.maxMemoryBytes > 0;
+  return {
+    masters: a.masters + b.masters,
+    version: each(a.version, b.version),
+    mode: each(a.mode, b.mode),
+    role: each(a.role, b.role),
+    usedMemoryBytes: a.usedMemoryBytes + b.usedMemoryBytes,
+    maxMemoryBytes: limited ? a.maxMemoryBytes + b.maxMemoryBytes : 0,
+    evictionPolicy: each(a.evictionPolicy, b.evictionPolicy),
+    evictionMeaning: each(a.evictionMeaning, b.evictionMeaning),
+    evictedKeys: a.evictedKeys + b.evictedKeys,
+    persistence: {
+      aof: each(a.persistence.aof, b.persistence.aof),
+      rdb: each(a.persistence.rdb, b.persistence.rdb),
+    },
+    clockAheadMs: Math.abs(a.clockAheadMs) < Math.abs(b.clockAheadMs) ? b.clockAheadMs : a.clockAheadMs,
+  };
+}
+
+/** The key of a command is its first argument. */
+async function ask(server: RedisMaster, command: string, ...args: Argument[]): Promise<unknown> {
+  return valueOf((await server.send([{ run: command, args }]))[0]);
+}
+
 /** The server's time, and this machine's at the middle of the round trip. */
-async function clocks(connection: RedisConnection): Promise<{ serverMs: number; localMs: number }> {
+async function clocks(master: RedisMaster): Promise<{ serverMs: number; localMs: number }> {
   const before = Date.now();
-  const [seconds, microseconds] = await connection.run((client) => client.time());
+  const [seconds, microseconds] = (await ask(master, 'TIME')) as [string, string];
   const serverMs = Number(seconds) * 1000 + Number(microseconds) / 1000;
   return { serverMs, localMs: (before + Date.now()) / 2 };
 }
 
-async function snapshots(connection: RedisConnection): Promise<string> {
-  const points = await configured(connection, 'save');
+async function snapshots(master: RedisMaster): Promise<string> {
+  const points = await configured(master, 'save');
   if (points === 'unknown') return points;
   return points === '' ? 'off' : `on (save ${points})`;
 }
 
 /** Managed servers, and careful ACLs, do not let CONFIG be read; nothing depends on it. */
-async function configured(connection: RedisConnection, name: string): Promise<string> {
+async function configured(master: RedisMaster, name: string): Promise<string> {
   try {
-    const reply = await connection.run((client) => client.config('GET', name));
+    const reply = await ask(master, 'CONFIG', 'GET', name);
     const value = Array.isArray(reply) ? reply[1] : (reply as Record<string, unknown>)[name];
     return typeof value === 'string' ? value : 'unknown';
   } catch {
@@ -204,15 +250,15 @@ async function configured(connection: RedisConnection, name: string): Promise<st
   }
 }
 
-async function trySet(connection: RedisConnection, key: string): Promise<string> {
-  const { serverMs } = await clocks(connection);
+async function trySet(connection: RedisLink, key: string): Promise<string> {
+  const { serverMs } = await clocks(connection.masterOf(key));
   const expiresAt = Math.round(serverMs) + LEFTOVER_EXPIRY_MS;
-  await connection.run((client) => client.set(key, key, 'PXAT', expiresAt));
+  await ask(connection, 'SET', key, key, 'PXAT', expiresAt);
   return 'under the configured prefix';
 }
 
-async function tryGet(connection: RedisConnection, key: string): Promise<string> {
-  const value = await connection.run((client) => client.get(key));
+async function tryGet(connection: RedisLink, key: string): Promise<string> {
+  const value = await ask(connection, 'GET', key);
   if (value !== key) {
     throw new UnexpectedAnswerError(
       value === null ? 'nothing' : 'another value',
@@ -223,9 +269,9 @@ async function tryGet(connection: RedisConnection, key: string): Promise<string>
   return 'the value written';
 }
 
-async function tryDelete(connection: RedisConnection, key: string): Promise<string> {
-  await connection.run((client) => client.unlink(key));
-  const value = await connection.run((client) => client.get(key));
+async function tryDelete(connection: RedisLink, key: string): Promise<string> {
+  await ask(connection, 'UNLINK', key);
+  const value = await ask(connection, 'GET', key);
   if (value !== null) {
     throw new UnexpectedAnswerError(
       'the value',
@@ -237,14 +283,14 @@ async function tryDelete(connection: RedisConnection, key: string): Promise<stri
 }
 
 /** Redis reads PXAT by its own clock, so the expiry is set and the life measured by that. */
-async function tryExpiry(connection: RedisConnection, key: string): Promise<string> {
-  const { serverMs } = await clocks(connection);
+async function tryExpiry(connection: RedisLink, key: string): Promise<string> {
+  const { serverMs } = await clocks(connection.masterOf(key));
   const begun = performance.now();
   const expiresAt = Math.round(serverMs) + EXPIRY_MS;
-  await connection.run((client) => client.set(key, key, 'PXAT', expiresAt));
-  while ((await connection.run((client) => client.exists(key))) === 1) {
+  await ask(connection, 'SET', key, key, 'PXAT', expiresAt);
+  while ((await ask(connection, 'EXISTS', key)) === 1) {
     if (performance.now() - begun > EXPIRY_MS + EXPIRY_TOLERANCE_MS) {
-      await connection.run((client) => client.unlink(key));
+      await ask(connection, 'UNLINK', key);
       throw new UnexpectedAnswerError(
         'the value',
         `A key with ${EXPIRY_MS} ms to live is still there ${EXPIRY_TOLERANCE_MS} ms after its time.`,
@@ -256,11 +302,12 @@ async function tryExpiry(connection: RedisConnection, key: string): Promise<stri
   return `${EXPIRY_MS} ms asked, gone after ${Math.round(performance.now() - begun)} ms`;
 }
 
-async function measureLatency(connection: RedisConnection): Promise<Latency> {
+async function measureLatency(connection: RedisLink): Promise<Latency> {
   const times: number[] = [];
   for (let count = 0; count < PINGS; count += 1) {
     const begun = performance.now();
-    await connection.run((client) => client.ping());
+    const master = connection.masters[count % connection.masters.length];
+    if (master !== undefined) await ask(master, 'PING');
     times.push(performance.now() - begun);
   }
   times.sort((a, b) => a - b);
@@ -270,7 +317,7 @@ async function measureLatency(connection: RedisConnection): Promise<Latency> {
 
 function notesOnServer(server: ServerFacts): string[] {
   const notes: string[] = [];
-  const [major = 0, minor = 0] = server.version.split('.').map(Number);
+  const [major = 0, minor = 0] = server.version.split(/[.;]/).map(Number);
   if (major < PXAT_SINCE[0] || (major === PXAT_SINCE[0] && minor < PXAT_SINCE[1])) {
     notes.push(`Redis ${server.version} is too old: Athena needs ${PXAT_SINCE.join('.')} or later.`);
   }

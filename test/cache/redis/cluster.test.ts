@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Keyspace } from '../../../src/cache/redis/keyspace.js';
 import { slotOf, tagsOfParts } from '../../../src/cache/redis/slots.js';
+import { examineRedis } from '../../../src/cache/redis/examination.js';
 import { Fleet, FleetLoad, withoutReplication } from '../../support/fleet.js';
 import type { ClusterNode } from '../../support/redis-cluster.js';
 import { RedisClusterServers } from '../../support/redis-cluster.js';
@@ -50,6 +51,17 @@ async function beaconOf(node: ClusterNode): Promise<number> {
 }
 
 describe('three instances on a cluster', () => {
+  it('are found fit by the examination, or what is wrong is named', async () => {
+    const { ok, server } = await examineRedis(fleet.settings);
+    expect({ ok, masters: server?.masters, mode: server?.mode }).toEqual({
+      ok: true,
+      masters: 3,
+      mode: 'cluster',
+    });
+    const { steps } = await examineRedis({ ...fleet.settings, nodes: [{ host: '127.0.0.1', port: 1 }] });
+    expect(steps).toMatchObject([{ ok: false, problem: expect.stringContaining('Nothing listens') }]);
+  });
+
   it.each([
     ['killed', (master: ClusterNode) => master.server.kill(), (former: ClusterNode) => former.server.up()],
     [

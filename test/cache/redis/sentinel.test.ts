@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { examineRedis } from '../../../src/cache/redis/examination.js';
 import { Fleet, FleetLoad, withoutReplication } from '../../support/fleet.js';
 import type { RedisServer } from '../../support/redis-server.js';
 import { RedisSentinelServers } from '../../support/redis-sentinel.js';
@@ -25,6 +26,15 @@ afterAll(async () => {
 });
 
 describe('three instances on a Redis with sentinels', () => {
+  it('are found fit by the examination, or what is wrong is named', async () => {
+    const { ok, address, server } = await examineRedis(fleet.settings);
+    expect({ ok, address }).toEqual({ ok: true, address: `127.0.0.1:${(await redis.master()).port}` });
+    expect(server).toMatchObject({ masters: 1, role: 'master' });
+    const stranger = { ...fleet.settings, sentinel: { name: 'unknown' } };
+    const { steps } = await examineRedis(stranger);
+    expect(steps).toMatchObject([{ ok: false, problem: expect.stringContaining('no master of this name') }]);
+  });
+
   it.each([
     ['killed', (master: RedisServer) => master.kill(), (former: RedisServer) => former.up()],
     ['stopped', (master: RedisServer) => master.freeze(), (former: RedisServer) => former.thaw()],
