@@ -10,9 +10,10 @@ import { CachedMethodsCheck } from './cached-methods.check.js';
 import type { CacheFeatureOptions, CacheModuleOptions } from './cache.options.js';
 import { checkTtlMs } from './cache.options.js';
 import { CACHE_ROOT, getCacheToken, REDIS_CONNECTION } from './cache.tokens.js';
+import type { InvalidationEvent } from './redis/invalidation.js';
 import type { RedisEvent, RedisLink } from './redis/link.js';
 import { openRedis } from './redis/open-redis.js';
-import { RedisRemote } from './redis/redis-remote.js';
+import { RedisSide } from './redis/redis-side.js';
 import { HybridLogicalClock } from './replication/clock.js';
 import { WEEK_MS } from './replication/replica.js';
 import type { ReplicaEvent } from './replication/replica-state.js';
@@ -21,7 +22,7 @@ import type { CacheStorage as Storage } from './storage/cache-storage.js';
 import { DiskCacheStorage } from './storage/disk.storage.js';
 import { EnvelopeCodec } from './storage/envelope.js';
 import { MemoryCacheStorage } from './storage/memory.storage.js';
-import type { LocalStorage, SharedSide } from './storage/replicated.storage.js';
+import type { LocalStorage } from './storage/replicated.storage.js';
 import { ReplicatedCacheStorage } from './storage/replicated.storage.js';
 
 const MIB = 1024 * 1024;
@@ -186,17 +187,19 @@ async function openStorage(
   const now = connection === undefined ? Date.now : (): number => performance.timeOrigin + performance.now();
   const clock = new HybridLogicalClock(randomBytes(8).toString('hex'), now);
   const logger = new Logger('Cache');
+  const redisLogger = new Logger('Redis');
   const storage = new ReplicatedCacheStorage({
     local: await openLocal(options, codec, clock),
     clock,
     codec,
-    shared: connection && sharedOver(connection, maxLifeMs),
+    shared:
+      connection &&
+      new RedisSide({ connection, maxLifeMs, onEvent: (event) => logInvalidationEvent(redisLogger, event) }),
     maxLifeMs,
     ...(connection === undefined ? {} : { callBudgetMs: connection.settings.commandTimeoutMs }),
     ...(outboxMaxBytes === undefined ? {} : { outboxMaxBytes }),
     onEvent: (event) => logReplicaEvent(logger, event),
   });
-  connection?.watch((available) => (available ? storage.connected() : storage.disconnected()));
   await storage.opened();
   await storage.settled(connection?.settings.commandTimeoutMs ?? 0);
   return storage;
@@ -223,14 +226,6 @@ async function openLocal(
       ),
   });
 }
-
-const sharedOver = (connection: RedisLink, maxLifeMs: number): SharedSide => ({
-  get available() {
-    return connection.available;
-  },
-  namespace: (namespace) => new RedisRemote({ connection, namespace, maxLifeMs }),
-  close: () => connection.close(),
-});
 
 function createNamespaces(storage: Storage, options: CacheModuleOptions): CacheNamespaces {
   return new CacheNamespaces({
@@ -306,5 +301,18 @@ function logReplicaEvent(
       );
     case 'clock_corrected':
       return logger.warn(fields, 'The clock was corrected to that of Redis');
+  }
+}
+
+/** Without it every read looks at Redis: slower, and as right. */
+function logInvalidationEvent(logger: Logger, { type, ...facts }: InvalidationEvent): void {
+  const fields = { event: `redis.invalidation_${type}`, ...facts };
+  switch (type) {
+    case 'armed':
+      return logger.log(fields, 'Redis tells of changes: local entries are served without asking it');
+    case 'lost':
+      return logger.warn(fields, 'Redis does not tell of changes any more: every read asks it');
+    case 'refused':
+      return logger.warn(fields, 'This Redis does not tell of changes: every read asks it');
   }
 }

@@ -302,11 +302,14 @@ export class Cache {
       const computation = landing.computation as Flight<Computed<T>>;
       return [key, (await this.settle(key, computation, options)).entry.value];
     });
-    this.storage.getMany(idle).then((found) => {
+    try {
+      const found = await this.storage.getMany(idle);
       looked.resolve(new Map(idle.map((key, index) => [key, found[index]])));
-    }, looked.reject);
-    const found = new Map(await Promise.all(values));
-    return keys.map((key) => found.get(key) as T);
+    } catch (error) {
+      looked.reject(error);
+    }
+    const all = new Map(await Promise.all(values));
+    return keys.map((key) => all.get(key) as T);
   }
 
   /**

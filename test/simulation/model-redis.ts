@@ -1,7 +1,8 @@
 import { StorageUnavailableError } from '../../src/cache/cache.errors.js';
-import type { ApplyOutcome, Mutation } from '../../src/cache/replication/mutation.js';
+import type { Mutation } from '../../src/cache/replication/mutation.js';
 import { CLOCK_AHEAD_MS, guardUntil, versionMs } from '../../src/cache/replication/mutation.js';
 import type {
+  ApplyOutcome,
   Beat,
   FenceOutcome,
   LiveKey,
@@ -10,6 +11,7 @@ import type {
   MarksState,
   RemoteRead,
   RemoteValue,
+  RemoteVersions,
 } from '../../src/cache/replication/remote.js';
 
 export interface Guard {
@@ -117,8 +119,15 @@ export class ModelRedis {
     return { values: keys.map((key) => this.readOne(key)), marks: this.marksState() };
   }
 
+  check(keys: readonly string[]): RemoteVersions {
+    return { versions: keys.map((key) => this.slot(key).value?.version), marks: this.marksState() };
+  }
+
   apply(mutations: readonly Mutation[], live: boolean): ApplyOutcome[] {
-    return mutations.map((mutation) => this.applyOne(mutation, live));
+    return mutations.map((mutation) => {
+      const outcome = this.applyOne(mutation, live);
+      return live && outcome.kind === 'applied' ? { ...outcome, marks: this.marksState() } : outcome;
+    });
   }
 
   fence(key: string, version: string, lifeMs: number): FenceOutcome {

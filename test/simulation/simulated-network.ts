@@ -61,7 +61,7 @@ export interface LinkOwner {
 }
 
 export type CallName =
-  'read' | 'apply' | 'fence' | 'exchangeMarks' | 'hello' | 'beat' | 'headers' | 'values' | 'remove';
+  'read' | 'check' | 'apply' | 'fence' | 'exchangeMarks' | 'hello' | 'beat' | 'headers' | 'values' | 'remove';
 
 interface Call {
   readonly socket: number;
@@ -133,6 +133,10 @@ export class Link implements Remote {
 
   read(keys: readonly string[]): ReturnType<Remote['read']> {
     return this.call('read', [keys], (redis) => redis.read(keys));
+  }
+
+  check(keys: readonly string[]): ReturnType<Remote['check']> {
+    return this.call('check', [keys], (redis) => redis.check(keys));
   }
 
   apply(mutations: readonly Mutation[], options: ApplyOptions): ReturnType<Remote['apply']> {

@@ -68,3 +68,16 @@ export class Keyspace {
     return `${escapeGlob(this.head + keyPrefix.replace(RESERVED_IN_KEY, escapeCharacter))}*}`;
   }
 }
+
+const PLACE = /^([^:]*):(?:m|[eg]:\{(.*)\})$/s;
+
+/** Whose name this is: of which namespace, and which key; or for undefined of its marks. Undefined: none of these. */
+export function placeOf(
+  prefix: string,
+  physical: string,
+): { readonly namespace: string; readonly key: string | undefined } | undefined {
+  if (!physical.startsWith(prefix)) return undefined;
+  const [whole, namespace = '', key] = PLACE.exec(physical.slice(prefix.length)) ?? [];
+  if (whole === undefined) return undefined;
+  return { namespace: unescape(namespace), key: key === undefined ? undefined : unescape(key) };
+}

@@ -1,7 +1,8 @@
-import type { ApplyOutcome, Mutation } from '../replication/mutation.js';
+import type { Mutation } from '../replication/mutation.js';
 import { guardUntil } from '../replication/mutation.js';
 import type {
   ApplyOptions,
+  ApplyOutcome,
   Beat,
   FenceOutcome,
   LiveKey,
@@ -11,13 +12,23 @@ import type {
   ReclaimOptions,
   Remote,
   RemoteRead,
+  RemoteVersions,
 } from '../replication/remote.js';
 import { Beacons } from './beacons.js';
 import { Keyspace, markField, markName } from './keyspace.js';
 import type { RedisLink } from './link.js';
 import { valueOf } from './pipeline.js';
 import { describeError, reactionTo } from './redis-errors.js';
-import { infoField, marksState, mget, millisecondsOf, remoteValue, time } from './replies.js';
+import {
+  header,
+  infoField,
+  marksState,
+  mget,
+  millisecondsOf,
+  remoteValue,
+  time,
+  versionInHeader,
+} from './replies.js';
 import type { Reply, Request } from './requests.js';
 import { ValueScan } from './scan.js';
 import { APPLY, EXCHANGE_MARKS, FENCE, REMOVE_BYTES } from './scripts.js';
@@ -70,6 +81,17 @@ export class RedisRemote implements Remote {
     };
   }
 
+  async check(keys: readonly string[]): Promise<RemoteVersions> {
+    const places = keys.map((key) => this.keyspace.physical(key));
+    const headers = places.map(header);
+    const beacons = this.beacons.beside(places);
+    const replies = await this.send([...headers, ...beacons, this.readMarks]);
+    return {
+      versions: headers.map((_, index) => versionInHeader(String(valueOf(replies[index])))),
+      marks: this.marksWith(replies.at(-1), beacons, replies.slice(headers.length)),
+    };
+  }
+
   async apply(mutations: readonly Mutation[], { live, timeoutMs }: ApplyOptions): Promise<ApplyOutcome[]> {
     const requests = mutations.map(({ key, version, expiresAt, bytes }): Request => {
       const expiry = bytes === undefined ? 0 : Math.ceil(expiresAt);
@@ -80,7 +102,10 @@ export class RedisRemote implements Remote {
         args: [...this.keyspace.all(key), version, expiry, guard, body, live ? '1' : '0'],
       };
     });
-    return (await this.send(requests, timeoutMs)).map(applyOutcome);
+    if (!live) return (await this.send(requests, timeoutMs)).map(applyOutcome);
+    const replies = await this.send([...requests, this.readMarks], timeoutMs);
+    const marks = this.marksWith(replies.at(-1), [], []);
+    return replies.slice(0, -1).map((reply) => withMarks(applyOutcome(reply), marks));
   }
 
   async fence(key: string, version: string, lifeMs: number): Promise<FenceOutcome> {
@@ -177,6 +202,9 @@ export class RedisRemote implements Remote {
     return this.connection.send(requests, timeoutMs === undefined ? undefined : { timeoutMs });
   }
 }
+
+const withMarks = (outcome: ApplyOutcome, marks: MarksState | undefined): ApplyOutcome =>
+  outcome.kind === 'applied' ? { ...outcome, marks } : outcome;
 
 function applyOutcome([error, value]: Reply): ApplyOutcome {
   if (error !== null) {

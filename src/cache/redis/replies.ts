@@ -16,6 +16,12 @@ const VERSION_LENGTH = VERSION_END - VERSION_START;
 /** By the clock of the server that has the key. */
 export const time = (near: string): Request => ({ run: 'TIME', args: [], near });
 
+/** As far as the version goes. */
+export const header = (place: string): Request => ({
+  run: 'GETRANGE',
+  args: [place, 0, VERSION_END - 1],
+});
+
 export function mget(places: readonly string[]): Request[] {
   const requests: Request[] = [];
   for (let at = 0; at < places.length; at += KEYS_PER_MGET) {

@@ -185,3 +185,13 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('UNLINK', KEYS[1
 return 0
 `,
 );
+
+/** Changes a key, also on a full Redis, and leaves nothing behind. KEYS: the key. */
+export const TOUCH = script(
+  1,
+  `
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[1], '', 'PX', 1000)
+return 1
+`,
+);

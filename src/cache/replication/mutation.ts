@@ -9,20 +9,6 @@ export interface Mutation {
   readonly expiresAt: number;
 }
 
-/** What became of a mutation in Redis. */
-export type ApplyOutcome =
-  /** It is the newest now; `existed`: there was a live value before it. Also the answer to a repetition. */
-  | { readonly kind: 'applied'; readonly existed: boolean }
-  /** Redis knows this newer version of the key (or a delete of the same version, which wins). */
-  | { readonly kind: 'superseded'; readonly version: string }
-  /** Its version is more than `CLOCK_AHEAD_MS` past Redis `TIME`: the writer's clock is wrong. */
-  | { readonly kind: 'ahead'; readonly redisMs: number }
-  /**
-   * Redis answered with an error, on a sound connection. `ofAll` tells whether it takes no write at all now (OOM,
-   * READONLY, MISCONF), or not this one (too large); absent where that is not known.
-   */
-  | { readonly kind: 'refused'; readonly reason: string; readonly ofAll?: boolean };
-
 /** How far a version may be ahead of Redis `TIME`; more than the clocks of any two Redis nodes may differ. */
 export const CLOCK_AHEAD_MS = 5 * 60_000;
 

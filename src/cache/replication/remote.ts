@@ -1,5 +1,5 @@
 import { StorageUnavailableError } from '../cache.errors.js';
-import type { ApplyOutcome, Mutation } from './mutation.js';
+import type { Mutation } from './mutation.js';
 
 /**
  * The shared side, as the replica sees it: Redis, or a model of it. Every call rejects with `StorageUnavailableError`
@@ -11,6 +11,11 @@ export interface Remote {
   readonly available: boolean;
   /** In the order of `keys`, in one round trip. */
   read(keys: readonly string[]): Promise<RemoteRead>;
+  /**
+   * What stands in the header of each value, which is little, in one round trip: enough to know that a local entry is
+   * what Redis has.
+   */
+  check(keys: readonly string[]): Promise<RemoteVersions>;
   /**
    * One compare-and-set for each mutation, in order, pipelined; one outcome for each. `live`: a caller waits for it,
    * so it must also be above the fence of a running factory (see `fence`); replays, offers and factory results are
@@ -64,6 +69,25 @@ export interface ReclaimOptions {
   readonly pause: () => Promise<void>;
 }
 
+/** What became of a mutation in Redis. */
+export type ApplyOutcome =
+  /** It is the newest now; `existed`: there was a live value before it. Also the answer to a repetition. */
+  | {
+      readonly kind: 'applied';
+      readonly existed: boolean;
+      /** Of a live write: the marks as they were after it. */
+      readonly marks?: MarksState | undefined;
+    }
+  /** Redis knows this newer version of the key (or a delete of the same version, which wins). */
+  | { readonly kind: 'superseded'; readonly version: string }
+  /** Its version is more than `CLOCK_AHEAD_MS` past Redis `TIME`: the writer's clock is wrong. */
+  | { readonly kind: 'ahead'; readonly redisMs: number }
+  /**
+   * Redis answered with an error, on a sound connection. `ofAll` tells whether it takes no write at all now (OOM,
+   * READONLY, MISCONF), or not this one (too large); absent where that is not known.
+   */
+  | { readonly kind: 'refused'; readonly reason: string; readonly ofAll?: boolean };
+
 export interface ApplyOptions {
   readonly live: boolean;
   /** Default: the command time-out. A drain has its own, and its time-outs do not make the connection unresponsive. */
@@ -73,6 +97,12 @@ export interface ApplyOptions {
 export interface RemoteRead {
   readonly values: readonly RemoteValue[];
   /** Of the marks, at the moment of this read. */
+  readonly marks: MarksState | undefined;
+}
+
+export interface RemoteVersions {
+  /** In the order of the keys; undefined where there is no value. */
+  readonly versions: readonly (string | undefined)[];
   readonly marks: MarksState | undefined;
 }
 
@@ -121,6 +151,7 @@ const isAbsent = (): Promise<never> =>
 export const NO_REMOTE: Remote = {
   available: false,
   read: isAbsent,
+  check: isAbsent,
   apply: isAbsent,
   fence: isAbsent,
   exchangeMarks: isAbsent,

@@ -1,6 +1,7 @@
 import { CacheError, StorageUnavailableError } from '../cache.errors.js';
 import type { CacheEntry } from '../storage/cache-entry.js';
 import type { HybridLogicalClock } from './clock.js';
+import { Coherence } from './coherence.js';
 import type { Journal } from './journal.js';
 import type { LocalStore } from './local-copy.js';
 import { LocalCopy } from './local-copy.js';
@@ -71,9 +72,13 @@ export interface ReplicaCounts {
   localFaults: number;
 }
 
+/** Some 100 bytes each. */
+const MAX_CHECKED_KEYS = 200_000;
+
 /** What the parts of a replica share. */
 export class ReplicaState {
   readonly local: LocalCopy;
+  readonly coherence = new Coherence(MAX_CHECKED_KEYS);
   readonly persistence: Persistence;
   readonly counts: ReplicaCounts = {
     merged: 0,

@@ -1,4 +1,4 @@
-import { EntryTooLargeError } from '../cache.errors.js';
+import { EntryTooLargeError, StorageUnavailableError } from '../cache.errors.js';
 import type { CacheEntry } from '../storage/cache-entry.js';
 import type { Timers } from './call-budget.js';
 import { CallBudget } from './call-budget.js';
@@ -8,11 +8,11 @@ import type { Journal } from './journal.js';
 import type { LocalStore } from './local-copy.js';
 import { Marks } from './marks.js';
 import { liveKeys } from './live-keys.js';
-import type { ApplyOutcome, Mutation } from './mutation.js';
+import type { Mutation } from './mutation.js';
 import { CLOCK_AHEAD_MS, versionMs } from './mutation.js';
 import type { OutboxCounts } from './outbox.js';
 import { Outbox } from './outbox.js';
-import type { Remote, RemoteValue } from './remote.js';
+import type { ApplyOutcome, Remote, RemoteValue } from './remote.js';
 import { NO_REMOTE } from './remote.js';
 import type { EntryCodec, Known, ReplicaCounts, ReplicaEvent } from './replica-state.js';
 import { ReplicaState } from './replica-state.js';
@@ -192,23 +192,39 @@ export class Replica {
     return !this.session.online && this.state.local.writesAtOnce;
   }
 
-  /** At once, from here; undefined while Redis is to be asked. */
+  /** At once, from here; undefined where Redis is to be asked. */
   peek(key: string): CacheEntry | undefined {
-    return this.session.online ? undefined : this.state.visible(this.state.peek(key)?.entry);
+    const { session, state } = this;
+    if (session.online && !(session.coherent && state.coherence.isChecked(key))) return undefined;
+    return state.visible(state.peek(key)?.entry);
+  }
+
+  /** Redis tells of every change from now on; see `Coherence`. */
+  armed(): void {
+    this.state.coherence.arm();
+  }
+
+  /** It does not any more. */
+  disarmed(): void {
+    this.state.coherence.disarm();
+  }
+
+  /** What Redis told of: a key, or the record of the marks. */
+  changed(key: string | undefined): void {
+    if (key === undefined) this.session.marksChanged();
+    else this.state.coherence.changed(key);
   }
 
   /** In the order of `keys`. Never rejects because of Redis. */
   async read(keys: readonly string[], budget = this.budget()): Promise<(Found | undefined)[]> {
-    const { session, state } = this;
-    if (!session.online) return this.readLocal(keys);
-    const number = session.current;
-    const begun = state.clock.tick();
+    if (!this.session.online) return this.readLocal(keys);
     try {
-      const { values, marks } = await budget.spend(() => this.remote.read(keys));
-      if (!(await session.confirms(marks, number, budget))) return await this.readLocal(keys);
-      return await Promise.all(keys.map((key, index) => this.reconcile(key, values[index], begun)));
+      const found = await this.readChecked(keys, budget);
+      const rest = [...new Set(keys)].filter((key) => !found.has(key));
+      if (rest.length > 0) await this.readThrough(rest, found, budget);
+      return keys.map((key) => found.get(key));
     } catch (error) {
-      this.state.noteUnavailable(error);
+      if (error !== NOT_CONFIRMED) this.state.noteUnavailable(error);
       return this.readLocal(keys);
     }
   }
@@ -324,6 +340,79 @@ export class Replica {
     return known.map((own) => found(this.state.visible(own?.entry), 'local'));
   }
 
+  /** What is here and is what Redis has: because it would have told, or because the versions are the same. */
+  private async readChecked(
+    keys: readonly string[],
+    budget: CallBudget,
+  ): Promise<Map<string, Found | undefined>> {
+    const { session, state } = this;
+    const found = new Map<string, Found | undefined>();
+    const unchecked: CacheEntry[] = [];
+    const uncheckedKeys: string[] = [];
+    const known = await Promise.all(keys.map((key) => state.known(key)));
+    for (const [index, key] of keys.entries()) {
+      const own = known[index];
+      const entry = own?.pending === false ? state.visible(own.entry) : undefined;
+      if (entry === undefined || found.has(key)) continue;
+      if (session.coherent && state.coherence.isChecked(key)) {
+        found.set(key, { entry, from: 'local' });
+      } else {
+        unchecked.push(entry);
+        uncheckedKeys.push(key);
+      }
+    }
+    if (unchecked.length === 0) return found;
+    await this.filling(uncheckedKeys, async () => {
+      const number = session.current;
+      const { versions, marks } = await budget.spend(() => this.remote.check(uncheckedKeys));
+      if (!(await session.confirms(marks, number, budget))) throw NOT_CONFIRMED;
+      return unchecked.map((entry, index) => {
+        const isSame = versions[index] === entry.version;
+        const served = isSame ? state.visible(entry) : undefined;
+        if (served !== undefined) found.set(uncheckedKeys[index] ?? '', { entry: served, from: 'local' });
+        return isSame;
+      });
+    });
+    return found;
+  }
+
+  private readThrough(
+    keys: readonly string[],
+    found: Map<string, Found | undefined>,
+    budget: CallBudget,
+  ): Promise<void> {
+    const { session, state } = this;
+    const number = session.current;
+    const begun = state.clock.tick();
+    return this.filling(keys, async () => {
+      const { values, marks } = await budget.spend(() => this.remote.read(keys));
+      if (!(await session.confirms(marks, number, budget))) throw NOT_CONFIRMED;
+      return Promise.all(
+        keys.map(async (key, index) => {
+          const value = values[index];
+          const served = await this.reconcile(key, value, begun);
+          found.set(key, served);
+          return served !== undefined && served.entry.version === value?.version;
+        }),
+      );
+    });
+  }
+
+  /** Registers the keys before Redis is asked; `work` says of each whether what is here is what Redis has. */
+  private async filling(keys: readonly string[], work: () => Promise<readonly boolean[]>): Promise<void> {
+    const { coherence } = this.state;
+    const fills = keys.map((key) => coherence.begin(key));
+    let same: readonly boolean[] = [];
+    try {
+      same = await work();
+    } finally {
+      for (const [index, fill] of fills.entries()) {
+        if (same[index] === true) coherence.confirm(fill);
+        else coherence.abandon(fill);
+      }
+    }
+  }
+
   /** What is served of what Redis says and what is known here; and what the two learn of each other by it. */
   private async reconcile(
     key: string,
@@ -433,7 +522,14 @@ export class Replica {
       const mutation = { key, version, bytes, expiresAt: entry?.expiresAt ?? 0 };
       const outcome = await this.send(mutation, entry, given === undefined, budget);
       if (outcome === undefined) return { landed: 'outbox', existed };
-      if (outcome.kind === 'applied') return { landed: 'redis', existed: existed || outcome.existed };
+      if (outcome.kind === 'applied') {
+        existed ||= outcome.existed;
+        // A mark that was set before the call, and is stamped ahead of its time, would hide what came after it.
+        if (given === undefined) await this.session.learnMarks(outcome.marks, budget);
+        const isHiddenNow = given === undefined && entry !== undefined && state.marks.hides(entry);
+        if (!isHiddenNow || attempt === RESTAMPS) return { landed: 'redis', existed };
+        continue;
+      }
       if (given !== undefined || attempt === RESTAMPS) return { landed: 'superseded', existed };
     }
   }
@@ -512,8 +608,11 @@ export class Replica {
     if (session.online) {
       const { losses } = session;
       outbox.hold(mutation, true);
+      const fill = state.coherence.begin(key);
       const outcome = await this.attempt(mutation, live, budget).finally(() => outbox.hold(mutation, false));
       await stored;
+      if (outcome?.kind === 'applied' && bytes !== undefined) state.coherence.confirm(fill);
+      else state.coherence.abandon(fill);
       if (outcome?.kind === 'applied') {
         clock.observe(version);
         if (losses === session.losses) outbox.acknowledge(mutation, clock.machineTime());
@@ -570,3 +669,6 @@ export class Replica {
 function found(entry: CacheEntry | undefined, from: Found['from']): Found | undefined {
   return entry && { entry, from };
 }
+
+/** The connection is not the same any more, or may not be believed yet. */
+const NOT_CONFIRMED = new StorageUnavailableError('redis', 'its marks could not be merged');

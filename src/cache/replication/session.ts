@@ -1,11 +1,11 @@
 import { StorageUnavailableError } from '../cache.errors.js';
 import type { CallBudget, Timers } from './call-budget.js';
 import { isAligned } from './clock.js';
-import type { ApplyOutcome, Mutation } from './mutation.js';
+import type { Mutation } from './mutation.js';
 import { CLOCK_AHEAD_MS, versionMs } from './mutation.js';
 import { tombstoneOf } from './outbox.js';
 import type { Acquaintance } from './persistence.js';
-import type { Remote, MarksExchange, MarksState } from './remote.js';
+import type { ApplyOutcome, MarksExchange, MarksState, Remote } from './remote.js';
 import type { ReplicaState } from './replica-state.js';
 
 export interface SessionOptions {
@@ -64,6 +64,10 @@ export class Session {
   private savedVersion = '';
   private hasToldOfFailure = false;
   private hasRestamped = false;
+  /** How often Redis told that the marks have changed, and how often of these they have been looked at since. */
+  private marksTold = 0;
+  private marksSeen = 0;
+  private followingMarks = false;
 
   constructor(
     private readonly state: ReplicaState,
@@ -129,6 +133,41 @@ export class Session {
       }
     }
     return number === this.number && this.online && !this.cold;
+  }
+
+  /** Whether everything that changes in Redis is known here in a moment: keys, and the marks that hide them. */
+  get coherent(): boolean {
+    return this.online && !this.cold && this.marksSeen === this.marksTold && this.state.coherence.isArmed;
+  }
+
+  /** The record of the marks has changed, here or by others. */
+  marksChanged(): void {
+    this.marksTold += 1;
+    if (!this.online || this.followingMarks) return;
+    this.followingMarks = true;
+    this.followMarks()
+      .catch((error: unknown) => this.fault(error))
+      .finally(() => {
+        this.followingMarks = false;
+      });
+  }
+
+  private async followMarks(): Promise<void> {
+    while (this.online && this.marksSeen !== this.marksTold) {
+      const told = this.marksTold;
+      const { marks } = await this.options.remote.check([]);
+      if (!this.hasMarks(marks)) await this.exchangeMarks();
+      this.marksSeen = told;
+    }
+  }
+
+  async learnMarks(marks: MarksState | undefined, budget: CallBudget): Promise<void> {
+    if (marks === undefined || this.hasMarks(marks)) return;
+    try {
+      await budget.spend(() => this.exchangeMarks());
+    } catch (error) {
+      this.state.noteUnavailable(error);
+    }
   }
 
   get current(): number {
@@ -202,6 +241,7 @@ export class Session {
 
   private async introduce(number: number): Promise<void> {
     const { state, options } = this;
+    const told = this.marksTold;
     const begunMs = state.clock.machineTime();
     const { runId, redisMs } = await options.remote.hello();
     const correctionMs = state.clock.align(redisMs, begunMs);
@@ -218,6 +258,7 @@ export class Session {
     this.acquaintance = { runId, incarnation };
     await this.reopen(otherProcess || this.dataLost);
     if (number !== this.number) return;
+    this.marksSeen = told;
     this.online = true;
     this.hasToldOfFailure = false;
     void this.saveState();
@@ -239,7 +280,7 @@ export class Session {
     const since = all ? 0 : nowMs - this.options.ackWindowMs;
     const acknowledged = [...outbox.all()].filter(({ state }) => state === 'acknowledged');
     // The newest first: they are the likeliest to be lost, and there may not be room for all.
-    for (const [index, { mutation, sinceMs }] of acknowledged.reverse().entries()) {
+    for (const [index, { mutation, sinceMs }] of acknowledged.toReversed().entries()) {
       if (sinceMs < since) continue;
       if (index % 100 === 99) await this.pause(0);
       const { key, version, expiresAt } = mutation;
@@ -327,10 +368,12 @@ export class Session {
     if (!this.online) return;
     const number = this.number;
     const sentMs = state.clock.machineTime();
+    const told = this.marksTold;
     const { redisMs, marks } = await options.remote.beat();
     if (number !== this.number) return;
     this.noteCorrection(state.clock.align(redisMs, sentMs));
     if (this.marksUntold || !this.hasMarks(marks)) await this.exchangeMarks();
+    this.marksSeen = told;
     if (state.clock.last() > this.savedVersion) await this.saveState();
     this.drain();
     this.offer();

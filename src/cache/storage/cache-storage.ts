@@ -1,3 +1,4 @@
+import type { InvalidationStats } from '../redis/invalidation.js';
 import type { ReplicaStats } from '../replication/replica.js';
 import type { CacheEntry } from './cache-entry.js';
 
@@ -27,6 +28,8 @@ export interface StorageStats {
   readonly corrupt: number;
   /** Calls that one part could not serve and another one did. */
   readonly faults?: number;
+  /** Whether Redis tells of changes, so that local entries can be served without a look at it. */
+  readonly coherence?: InvalidationStats;
   /** Of a storage that stamps what it stores. */
   readonly replication?: ReplicaStats;
   /** The storages that this one is made of. */

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { StorageClosedError } from '../cache.errors.js';
+import type { RedisListener, RedisSide } from '../redis/redis-side.js';
 import type { CallBudget } from '../replication/call-budget.js';
 import { HybridLogicalClock } from '../replication/clock.js';
 import type { Journal } from '../replication/journal.js';
-import type { Remote } from '../replication/remote.js';
 import type { EntryDraft, Found, ReplicaStats, Written } from '../replication/replica.js';
 import { Replica, WEEK_MS } from '../replication/replica.js';
 import type { ReplicaEvent } from '../replication/replica-state.js';
@@ -19,21 +19,13 @@ export interface LocalStorage extends CacheStorage {
   namespace(name: string): LocalStorage;
 }
 
-/** Redis, as far as a replicated storage is concerned with it. */
-export interface SharedSide {
-  readonly available: boolean;
-  /** One port for each namespace. */
-  namespace(name: string): Remote;
-  close(): Promise<void>;
-}
-
 export interface ReplicatedStorageOptions {
   /** Its `now` should be the clock's `time`. */
   readonly local: LocalStorage;
   readonly clock: HybridLogicalClock;
   readonly codec: EnvelopeCodec;
   /** Default none: this instance is alone. */
-  readonly shared?: SharedSide | undefined;
+  readonly shared?: RedisSide | undefined;
   /** No entry lives longer. Default a week. */
   readonly maxLifeMs?: number;
   /** Of each namespace. Default 64 MiB. */
@@ -54,7 +46,7 @@ const DEFAULT_NAMESPACE = 'default';
  * given: writes, deletes, clears and invalidated tags have versions, the newest wins on every instance, and what is
  * written while Redis is away is merged when it is back. A fault of Redis never reaches the caller.
  */
-export class ReplicatedCacheStorage implements CacheStorage {
+export class ReplicatedCacheStorage implements CacheStorage, RedisListener {
   private readonly replica: Replica;
   private readonly codec: NamespaceCodec;
   private readonly localTier: StoredEntry['tier'];
@@ -62,7 +54,7 @@ export class ReplicatedCacheStorage implements CacheStorage {
 
   constructor(
     private readonly options: ReplicatedStorageOptions,
-    private readonly family: Family = { members: new Map(), closed: false },
+    private readonly family: Family = { members: new Map(), closed: false, isArmed: false },
     namespaceName = DEFAULT_NAMESPACE,
   ) {
     const { local, clock, shared, onEvent = () => {} } = options;
@@ -83,7 +75,9 @@ export class ReplicatedCacheStorage implements CacheStorage {
       random: Math.random,
       onEvent: (event) => onEvent({ ...event, namespace: namespaceName }),
     });
+    const isFirst = family.members.size === 0;
     family.members.set(namespaceName, this);
+    if (family.isArmed) this.replica.armed();
     if (local.journal === undefined) {
       this.replica.start();
       if (shared?.available === true) this.connect();
@@ -92,6 +86,7 @@ export class ReplicatedCacheStorage implements CacheStorage {
       // Whoever uses it first learns of it.
       this.opening.catch(() => {});
     }
+    if (isFirst) shared?.attach(this);
   }
 
   /** Any storage as the only one of an instance that is alone. */
@@ -145,6 +140,22 @@ export class ReplicatedCacheStorage implements CacheStorage {
     for (const { replica } of this.family.members.values()) replica.disconnected();
   }
 
+  /** Redis tells of every change from now on, in whatever namespace. */
+  armed(): void {
+    for (const { replica } of this.family.members.values()) replica.armed();
+    this.family.isArmed = true;
+  }
+
+  disarmed(): void {
+    for (const { replica } of this.family.members.values()) replica.disarmed();
+    this.family.isArmed = false;
+  }
+
+  /** What Redis told of: a key of a namespace, or for undefined its marks. */
+  changed(namespace: string, key: string | undefined): void {
+    this.family.members.get(namespace)?.replica.changed(key);
+  }
+
   peek(key: string): StoredEntry | undefined {
     this.checkOpen();
     const entry = this.opening === undefined ? this.replica.peek(key) : undefined;
@@ -153,7 +164,8 @@ export class ReplicatedCacheStorage implements CacheStorage {
 
   async get(key: string, budget?: CallBudget): Promise<StoredEntry | undefined> {
     if (this.mustWait) await this.opened();
-    if (this.replica.answersAtOnce) return this.peek(key);
+    const found = this.peek(key);
+    if (found !== undefined || this.replica.answersAtOnce) return found;
     return (await this.getMany([key], budget))[0];
   }
 
@@ -230,7 +242,10 @@ export class ReplicatedCacheStorage implements CacheStorage {
     const corrupt = own.corrupt + this.codec.corrupt;
     if (this.options.shared === undefined) return { ...own, corrupt, replication };
     const faults = replication.remoteFaults + replication.localFaults;
-    return { kind: 'replicated', evictions: own.evictions, corrupt, faults, parts: [own], replication };
+    const coherence = this.options.shared.stats();
+    const { evictions } = own;
+    const told = coherence === undefined ? {} : { coherence };
+    return { kind: 'replicated', evictions, corrupt, faults, parts: [own], replication, ...told };
   }
 
   namespace(name: string): ReplicatedCacheStorage {
@@ -289,6 +304,7 @@ interface Family {
   readonly members: Map<string, ReplicatedCacheStorage>;
   closed: boolean;
   closing?: Promise<void>;
+  isArmed: boolean;
 }
 
 async function within(maxMs: number, work: Promise<void>): Promise<void> {

@@ -1,0 +1,132 @@
+import { randomBytes } from 'node:crypto';
+import type { Remote } from '../replication/remote.js';
+import type { InvalidationEvent, InvalidationStats } from './invalidation.js';
+import { InvalidationChannel } from './invalidation.js';
+import { placeOf } from './keyspace.js';
+import type { RedisLink, RedisMaster } from './link.js';
+import { RedisRemote } from './redis-remote.js';
+import { TOUCH } from './scripts.js';
+import { tagsOfParts } from './slots.js';
+
+export interface RedisSideOptions {
+  readonly connection: RedisLink;
+  readonly maxLifeMs: number;
+  readonly onEvent?: (event: InvalidationEvent) => void;
+  /** Of the channels that tell of changes; see `InvalidationOptions`. */
+  readonly heartbeatMs?: number;
+  readonly timeoutMs?: number;
+}
+
+/** Who is told what becomes of Redis, and in it. */
+export interface RedisListener {
+  connected(): void;
+  disconnected(): void;
+  /** Every change is told from now on. */
+  armed(): void;
+  disarmed(): void;
+  /** A key of a namespace has changed, or for undefined the marks of the namespace. */
+  changed(namespace: string, key: string | undefined): void;
+}
+
+const TAGS = tagsOfParts();
+
+/** Redis as a replicated storage is connected to it: a port for each namespace, and the news. */
+export class RedisSide {
+  private readonly clientId = randomBytes(8).toString('hex');
+  /** One for each master; all have to tell. */
+  private channels: readonly InvalidationChannel[] = [];
+  private masters: readonly RedisMaster[] = [];
+  private listener: RedisListener | undefined;
+  private isArmed = false;
+  private closed = false;
+
+  constructor(private readonly options: RedisSideOptions) {}
+
+  get available(): boolean {
+    return this.options.connection.available;
+  }
+
+  namespace(name: string): Remote {
+    const { connection, maxLifeMs } = this.options;
+    return new RedisRemote({ connection, namespace: name, maxLifeMs });
+  }
+
+  /** Once. */
+  attach(listener: RedisListener): void {
+    this.listener = listener;
+    this.options.connection.watch((available) => {
+      if (available) {
+        this.follow();
+        listener.connected();
+      } else listener.disconnected();
+    });
+    this.follow();
+  }
+
+  /** Of several masters the worst. */
+  stats(): InvalidationStats | undefined {
+    const all = this.channels.map((channel) => channel.stats());
+    return all.find(({ state }) => state !== 'armed') ?? all[0];
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    for (const channel of this.channels) channel.close();
+    await this.options.connection.close();
+  }
+
+  /** New channels, where the masters are other ones. */
+  private follow(): void {
+    const { masters } = this.options.connection;
+    if (masters === this.masters || this.closed) return;
+    this.masters = masters;
+    for (const channel of this.channels) channel.close();
+    this.settle('the masters are other ones');
+    this.channels = masters.map((master) => this.channelOf(master));
+  }
+
+  private channelOf(master: RedisMaster): InvalidationChannel {
+    const { connection, heartbeatMs, timeoutMs } = this.options;
+    const tag = TAGS.find((each) => connection.masterOf(`{${each}}`) === master) ?? 'canary';
+    return new InvalidationChannel({
+      settings: master.settings,
+      clientId: this.clientId,
+      tag,
+      touch: (place) => master.send([{ run: TOUCH, args: [place] }]),
+      ...(heartbeatMs === undefined ? {} : { heartbeatMs }),
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+      onBeat: () => this.follow(),
+      onChange: (places) => this.tell(places),
+      onEvent: (event) => {
+        if (event.type !== 'armed') this.settle(event.reason, event.type);
+        else if (this.channels.every((channel) => channel.stats().state === 'armed')) this.arm(event);
+      },
+    });
+  }
+
+  private tell(places: readonly string[] | undefined): void {
+    const { listener } = this;
+    if (places === undefined && this.isArmed) {
+      listener?.disarmed();
+      listener?.armed();
+    }
+    const { keyPrefix } = this.options.connection.settings;
+    for (const place of places ?? []) {
+      const found = placeOf(keyPrefix, place);
+      if (found !== undefined) listener?.changed(found.namespace, found.key);
+    }
+  }
+
+  private arm(event: InvalidationEvent): void {
+    this.isArmed = true;
+    this.listener?.armed();
+    this.options.onEvent?.(event);
+  }
+
+  private settle(reason: string, type: 'lost' | 'refused' = 'lost'): void {
+    if (this.closed || (!this.isArmed && type === 'lost')) return;
+    this.isArmed = false;
+    this.listener?.disarmed();
+    this.options.onEvent?.({ type, reason });
+  }
+}

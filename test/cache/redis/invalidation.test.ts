@@ -1,0 +1,259 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { Redis } from 'ioredis';
+import { openRedis } from '../../../src/cache/redis/open-redis.js';
+import type { InvalidationEvent } from '../../../src/cache/redis/invalidation.js';
+import { InvalidationChannel } from '../../../src/cache/redis/invalidation.js';
+import type { RedisSettings } from '../../../src/cache/redis/client.js';
+import { RedisSide } from '../../../src/cache/redis/redis-side.js';
+import { HybridLogicalClock } from '../../../src/cache/replication/clock.js';
+import { EnvelopeCodec } from '../../../src/cache/storage/envelope.js';
+import { MemoryCacheStorage } from '../../../src/cache/storage/memory.storage.js';
+import { ReplicatedCacheStorage } from '../../../src/cache/storage/replicated.storage.js';
+import { RedisServer } from '../../support/redis-server.js';
+import { TcpProxy } from '../../support/tcp-proxy.js';
+
+const HEARTBEAT_MS = 100;
+const TIMEOUT_MS = 200;
+
+let server: RedisServer;
+let raw: Redis;
+beforeAll(async () => {
+  server = await RedisServer.start(['--appendfsync', 'no']);
+  raw = new Redis(server.port);
+});
+afterAll(async () => {
+  raw.disconnect();
+  await server.close();
+});
+beforeEach(() => raw.flushall());
+
+const settings = (port = server.port): RedisSettings => ({
+  mode: 'standalone',
+  host: '127.0.0.1',
+  port,
+  db: 0,
+  tls: false,
+  keyPrefix: 't:',
+  commandTimeoutMs: 1000,
+  connectTimeoutMs: 1000,
+});
+
+const draft = (value: unknown, tags: string[] = []) => ({ value, tags, freshMs: 60_000, lifeMs: 60_000 });
+
+/** Until it is so; the test's own time-out ends it. */
+async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await isSo())) await sleep(1);
+}
+
+const open: { close(): Promise<void> }[] = [];
+afterEach(async () => {
+  for (const each of open.splice(0)) await each.close();
+});
+
+async function start(): Promise<ReplicatedCacheStorage> {
+  const clock = new HybridLogicalClock(randomBytes(8).toString('hex'));
+  const connection = openRedis(settings());
+  await connection.settled(1000);
+  const storage = new ReplicatedCacheStorage({
+    local: new MemoryCacheStorage({ maxBytes: 2 ** 25, now: () => clock.time() }),
+    clock,
+    codec: new EnvelopeCodec(),
+    shared: new RedisSide({
+      connection,
+      maxLifeMs: 86_400_000,
+      heartbeatMs: HEARTBEAT_MS,
+      timeoutMs: TIMEOUT_MS,
+    }),
+    maxLifeMs: 86_400_000,
+    heartbeatMs: 50,
+  });
+  await storage.opened();
+  await storage.settled(1000);
+  open.push(storage);
+  await until(() => isArmed(storage));
+  return storage;
+}
+
+const isArmed = (storage: ReplicatedCacheStorage): boolean => storage.stats().coherence?.state === 'armed';
+/** Reads until nothing was told of it meanwhile: that of a write may come after its reply. */
+const known = (storage: ReplicatedCacheStorage, key: string): Promise<void> =>
+  until(async () => (await storage.get(key)) !== undefined && storage.peek(key) !== undefined);
+const valueOf = async (storage: ReplicatedCacheStorage, key: string): Promise<unknown> =>
+  (await storage.get(key))?.entry.value;
+
+/** How many commands Redis has been asked since. */
+async function asked(work: () => Promise<unknown>): Promise<number> {
+  const count = async (): Promise<number> =>
+    Number(/cmdstat_getrange:calls=(\d+)/.exec(await raw.info('commandstats'))?.[1] ?? 0) +
+    Number(/cmdstat_mget:calls=(\d+)/.exec(await raw.info('commandstats'))?.[1] ?? 0);
+  const before = await count();
+  await work();
+  return (await count()) - before;
+}
+
+describe('a storage that Redis tells of changes', () => {
+  it('serves from its memory without asking, until another writes, deletes, clears or invalidates', async () => {
+    const [a, b] = [await start(), await start()];
+    await a.write('key', draft(1, ['tag']));
+    expect(await valueOf(b, 'key')).toBe(1);
+    await known(b, 'key');
+    expect(await asked(() => Promise.all(Array.from({ length: 50 }, () => valueOf(b, 'key'))))).toBe(0);
+    expect(b.peek('key')).toMatchObject({ entry: { value: 1 }, tier: 'memory' });
+
+    await a.write('key', draft(2, ['tag']));
+    await until(() => b.peek('key') === undefined);
+    expect(await valueOf(b, 'key')).toBe(2);
+
+    await a.invalidateTags(['tag']);
+    await until(() => b.peek('key') === undefined);
+    expect(await valueOf(b, 'key')).toBeUndefined();
+
+    await a.write('key', draft(3));
+    expect(await valueOf(b, 'key')).toBe(3);
+    await a.clear();
+    await until(() => b.peek('key') === undefined);
+    expect(await valueOf(b, 'key')).toBeUndefined();
+
+    await a.write('key', draft(4));
+    expect(await valueOf(b, 'key')).toBe(4);
+    await a.remove('key');
+    await until(() => b.peek('key') === undefined);
+    expect(await valueOf(b, 'key')).toBeUndefined();
+  });
+
+  it('learns of foreign writes, of evictions and of a flush', async () => {
+    const [a, b] = [await start(), await start()];
+    for (const key of ['x', 'y', 'z']) {
+      await a.write(key, draft(key));
+      await known(b, key);
+    }
+    await raw.set('t:default:e:{x}', 'garbage');
+    await raw.del('t:default:e:{y}');
+    await until(() => b.peek('x') === undefined && b.peek('y') === undefined);
+    expect(b.peek('z')).toBeDefined();
+    await raw.flushall();
+    await until(() => b.peek('z') === undefined);
+  });
+
+  it('looks after a gap whether what it has is still so, and fetches no body that is', async () => {
+    const [a, b] = [await start(), await start()];
+    await a.write('same', draft('x'.repeat(5000)));
+    await a.write('other', draft(1));
+    await Promise.all([known(b, 'same'), known(b, 'other')]);
+    const { losses = 0 } = b.stats().coherence ?? {};
+    await raw.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    await until(() => (b.stats().coherence?.losses ?? 0) > losses);
+    await a.write('other', draft(2));
+    await until(() => isArmed(b));
+    expect(b.peek('same')).toBeUndefined();
+    const bytesBefore = Number(/total_net_output_bytes:(\d+)/.exec(await raw.info('stats'))?.[1]);
+    expect(await valueOf(b, 'same')).toHaveLength(5000);
+    const bytesAfter = Number(/total_net_output_bytes:(\d+)/.exec(await raw.info('stats'))?.[1]);
+    // INFO itself is the most of it.
+    expect(bytesAfter - bytesBefore).toBeLessThan(Buffer.byteLength(await raw.info('stats')) + 4000);
+    expect(await valueOf(b, 'other')).toBe(2);
+    await known(b, 'same');
+  });
+
+  it('has nothing that differs from Redis after its channels were killed again and again', async () => {
+    const storages = [await start(), await start(), await start()];
+    const keys = Array.from({ length: 200 }, (_, n) => `key:${n}`);
+    const written = new Map<string, { id: number; atMs: number }[]>(keys.map((key) => [key, []]));
+    let next = 0;
+    let oldestReadMs = 0;
+    const end = new AbortController();
+    const worker = async (storage: ReplicatedCacheStorage, seed: number): Promise<void> => {
+      for (let n = seed; !end.signal.aborted; n += 7) {
+        const key = keys[n % keys.length] ?? '';
+        if (n % 5 === 0) {
+          const id = (next += 1);
+          if ((await storage.write(key, draft(id))) === 'redis') {
+            written.get(key)?.push({ id, atMs: performance.now() });
+          }
+        } else {
+          const begunMs = performance.now();
+          const id = (await valueOf(storage, key)) as number | undefined;
+          const history = written.get(key) ?? [];
+          const at = history.findIndex((write) => write.id === id);
+          // What was written after the value that was read, and acknowledged before the read began.
+          const missed = at < 0 ? undefined : history[at + 1];
+          if (missed !== undefined) oldestReadMs = Math.max(oldestReadMs, begunMs - missed.atMs);
+        }
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    };
+    const working = storages.flatMap((storage, n) => [worker(storage, n), worker(storage, n + 50)]);
+    for (let round = 0; round < 12; round += 1) {
+      await sleep(150);
+      await raw.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    }
+    end.abort();
+    await Promise.all(working);
+    await until(() => storages.every(isArmed));
+    // What was told is known when the next canary is.
+    await sleep(2 * HEARTBEAT_MS);
+    const codec = new EnvelopeCodec();
+    const stale: unknown[] = [];
+    for (const key of keys) {
+      const bytes = await raw.getBuffer(`t:default:e:{${key}}`);
+      const decoded = bytes && codec.decode(bytes, { namespace: 'default', key });
+      const real = decoded?.kind === 'entry' ? decoded.entry.value : undefined;
+      for (const storage of storages) {
+        const peeked = storage.peek(key)?.entry.value;
+        if (peeked !== undefined && peeked !== real) stale.push([key, peeked, real]);
+      }
+    }
+    expect(stale).toEqual([]);
+    expect(next).toBeGreaterThan(500);
+    expect(Math.min(...storages.map((storage) => storage.stats().coherence?.losses ?? 0))).toBeGreaterThan(3);
+    expect(oldestReadMs).toBeLessThan(HEARTBEAT_MS + TIMEOUT_MS);
+  }, 30_000);
+});
+
+describe('InvalidationChannel', () => {
+  it('finds a link that is dead without a sign, and arms anew', async () => {
+    const proxy = await TcpProxy.start(server.port);
+    const events: InvalidationEvent['type'][] = [];
+    const channel = new InvalidationChannel({
+      settings: settings(proxy.port),
+      clientId: 'test',
+      tag: 'x',
+      touch: (place) => raw.multi().set(place, '').del(place).exec(),
+      heartbeatMs: HEARTBEAT_MS,
+      timeoutMs: TIMEOUT_MS,
+      onChange: () => {},
+      onEvent: ({ type }) => events.push(type),
+    });
+    await until(() => events.includes('armed'));
+    const frozenMs = performance.now();
+    proxy.freeze();
+    await until(() => events.includes('lost'));
+    expect(performance.now() - frozenMs).toBeLessThan(HEARTBEAT_MS + TIMEOUT_MS + 100);
+    await proxy.pass();
+    await until(() => events.at(-1) === 'armed');
+    expect(events).toEqual(['armed', 'lost', 'armed']);
+    expect(channel.stats()).toMatchObject({ losses: 1, stalenessBoundMs: HEARTBEAT_MS + TIMEOUT_MS });
+    channel.close();
+    await proxy.close();
+  });
+
+  it('says so where the server does not tell, and everything goes on', async () => {
+    await raw.acl('SETUSER', 'plain', 'on', '>secret', '~*', '&*', '+@all', '-client|tracking');
+    const events: InvalidationEvent[] = [];
+    const channel = new InvalidationChannel({
+      settings: { ...settings(), username: 'plain', password: 'secret' },
+      clientId: 'test',
+      tag: 'x',
+      touch: async () => {},
+      onChange: () => {},
+      onEvent: (event) => events.push(event),
+    });
+    await until(() => events.length > 0);
+    expect(events).toEqual([{ type: 'refused', reason: expect.stringMatching(/NOPERM/) }]);
+    expect(channel.stats().state).toBe('refused');
+    channel.close();
+    await raw.acl('DELUSER', 'plain');
+  });
+});
