@@ -7,6 +7,7 @@ import { Cache } from '../../src/cache/cache.js';
 import type { RedisSettings } from '../../src/cache/redis/client.js';
 import { CacheStorage } from '../../src/cache/storage/cache-storage.js';
 import type { ReplicatedCacheStorage } from '../../src/cache/storage/replicated.storage.js';
+import type { RedisServer } from './redis-server.js';
 
 const HOUR_MS = 3_600_000;
 const MERGE_LIMIT_MS = 15_000;
@@ -131,21 +132,19 @@ export class Fleet {
   }
 }
 
-/**
- * Keeps the replicas of a master from following while `during` runs: what it takes meanwhile dies with it. They come back
- * by themselves once a second.
- */
-export async function withoutReplication(admin: Redis, during: Promise<void>): Promise<void> {
-  const over = new AbortController();
-  const cutting = (async () => {
-    while (!over.signal.aborted) {
-      await admin.call('CLIENT', 'KILL', 'TYPE', 'replica');
-      await sleep(1);
-    }
-  })();
-  await during;
-  over.abort();
-  await cutting;
+/** What the master takes during `during`, and then the fault, its replicas never hear of. */
+export async function withoutReplication(
+  admin: Redis,
+  replicas: readonly RedisServer[],
+  during: () => Promise<void>,
+  fault: () => Promise<void> | void,
+): Promise<void> {
+  for (const replica of replicas) replica.freeze();
+  // What the sockets have already would be read later.
+  await admin.call('CLIENT', 'KILL', 'TYPE', 'replica');
+  await during();
+  await fault();
+  for (const replica of replicas) replica.thaw();
 }
 
 export interface LoadFigures {

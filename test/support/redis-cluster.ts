@@ -94,6 +94,12 @@ export class RedisClusterServers {
     return [...new Set(slots.map(([, , [, port]]) => port))].map((port) => this.node(port));
   }
 
+  async replicasOf(master: ClusterNode): Promise<RedisServer[]> {
+    const lines = (await master.cluster('REPLICAS', master.id)) as string[];
+    const ids = lines.map((line) => line.split(' ')[0]);
+    return this.nodes.filter(({ id }) => ids.includes(id)).map(({ server }) => server);
+  }
+
   async masterOf(key: string): Promise<ClusterNode> {
     const slot = Number(await this.alive().cluster('KEYSLOT', key));
     const slots = (await this.alive().cluster('SLOTS')) as [number, number, [string, number]][];

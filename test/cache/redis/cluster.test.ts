@@ -80,8 +80,13 @@ describe('three instances on a cluster', () => {
       const former = await redis.masterOf(keyspace.marks);
       const load = new FleetLoad(fleet, how);
       await load.calls(500);
-      await withoutReplication(former.admin, load.calls(200));
-      await fault(former);
+      const replicas = await redis.replicasOf(former);
+      await withoutReplication(
+        former.admin,
+        replicas,
+        () => load.calls(200),
+        () => fault(former),
+      );
       await fleet.caches[0]?.invalidateTags(['t']);
       await redis.failedOver(former);
       await load.calls(300);
