@@ -1,9 +1,13 @@
 import { closeSync, existsSync, fstatSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
-import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import { renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { writeInPlace } from './write-in-place.js';
 
 const DATA = 'data.mdb';
+const READERS = 'lock.mdb';
 const STATE = 'state';
+/** LMDB makes its table of readers that long, and what is longer it leaves. */
+const READERS_BYTES = 16_384;
 
 /** Of the two meta pages of LMDB's format, as lmdb-js writes it. */
 const META = { bytes: 160, magic: 24, version: 28, pageSize: 48, lastPage: 144, transaction: 152 } as const;
@@ -18,7 +22,7 @@ type State = 'opening' | 'open' | 'damaged' | 'closed';
  * a note of the state says if the one before did not survive that.
  */
 export class DatabaseFile {
-  private readonly path: string;
+  readonly path: string;
   private readonly statePath: string;
 
   constructor(private readonly directory: string) {
@@ -36,7 +40,15 @@ export class DatabaseFile {
   }
 
   note(state: State): void {
-    writeFileSync(this.statePath, state);
+    writeInPlace(this.statePath, Buffer.from(state));
+  }
+
+  /**
+   * LMDB maps its table of readers, makes it of holes, and is killed by a signal if a hole can't be filled.
+   * @throws the error of the system if the disk is full
+   */
+  fillReaders(): void {
+    writeInPlace(join(this.directory, READERS), Buffer.alloc(READERS_BYTES));
   }
 
   /** Puts the database out of the way and returns where it is; the one before it is deleted. */
@@ -47,7 +59,7 @@ export class DatabaseFile {
     }
     const aside = `${this.path}.corrupt-${new Date(time).toISOString().replaceAll(':', '')}`;
     renameSync(this.path, aside);
-    rmSync(join(this.directory, 'lock.mdb'), { force: true });
+    rmSync(join(this.directory, READERS), { force: true });
     return aside;
   }
 

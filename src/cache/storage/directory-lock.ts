@@ -1,7 +1,8 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { CacheDirectoryLockedError } from '../cache.errors.js';
+import { writeInPlace } from './write-in-place.js';
 
 const SQLITE_BUSY = 5;
 
@@ -18,13 +19,19 @@ export class DirectoryLock {
     const holder = join(directory, 'owner.pid');
     const database = new DatabaseSync(join(directory, 'owner.lock'));
     try {
-      database.exec('BEGIN EXCLUSIVE');
+      // Without it the lock begins with a journal, for which a full disk has no room.
+      database.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
     } catch (error) {
       database.close();
       if ((error as { errcode?: unknown }).errcode !== SQLITE_BUSY) throw error;
       throw new CacheDirectoryLockedError(directory, readPid(holder));
     }
-    writeFileSync(holder, `${process.pid}\n`);
+    try {
+      writeInPlace(holder, Buffer.from(`${process.pid}\n`));
+    } catch (error) {
+      database.close();
+      throw error;
+    }
     return new DirectoryLock(database);
   }
 

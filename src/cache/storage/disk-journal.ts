@@ -2,9 +2,14 @@ import { crc32 } from 'node:zlib';
 import type { Journal } from '../replication/journal.js';
 import type { KeyRange } from './disk-record.js';
 import { decodeRecord, encodeRecord, physicalKeyOf, plainKeyOf } from './disk-record.js';
+import type { Work } from './page-budget.js';
+import { pagesOfValue, sumOf, timesOf } from './page-budget.js';
 
 const CHECKSUM_BYTES = 4;
 const PAST_EVERY_KIND = Buffer.of(0xff);
+
+/** Its leaf, and the one beside it, which may take in what is left. */
+const REMOVAL: Work = { values: 0, changed: 2, added: 0 };
 
 /** The tree of all journals; `put` and `remove` are called in a transaction, and act at once. */
 export interface JournalTree {
@@ -19,7 +24,7 @@ export interface JournalHost {
   /** @throws StorageClosedError */
   checkOpen(): void;
   /** @throws StorageUnavailableError */
-  commit(change: () => void, options?: { bytes?: number }): Promise<void>;
+  commit(change: () => void, work: Work): Promise<void>;
   /** A record was damaged. */
   foundCorrupt(): void;
   /** The tree itself was. */
@@ -62,14 +67,16 @@ export class DiskJournal implements Journal {
       const key = physicalKeyOf(this.space, id);
       return { key, value: bytes && encodeJournalRecord(key, id, bytes) };
     });
-    const bytes = changes.reduce((sum, { value }) => sum + (value?.length ?? 0), 0);
+    const work = sumOf(
+      changes.map(({ key, value }) => (value === undefined ? REMOVAL : additionOf(key, value))),
+    );
     const change = (): void => {
       for (const { key, value } of changes) {
         if (value === undefined) this.tree.remove(key);
         else this.tree.put(key, value);
       }
     };
-    await this.host.commit(change, { bytes });
+    await this.host.commit(change, work);
   }
 
   private get range(): KeyRange {
@@ -85,8 +92,12 @@ export class DiskJournal implements Journal {
         if (value !== undefined && decodeJournalRecord(key, value) === undefined) this.tree.remove(key);
       }
     };
-    this.host.commit(change).catch(() => {});
+    this.host.commit(change, timesOf(REMOVAL, keys.length)).catch(() => {});
   }
+}
+
+function additionOf(key: Buffer, value: Buffer): Work {
+  return { values: pagesOfValue(key.length, value.length), changed: 1, added: 1 };
 }
 
 export function encodeJournalRecord(physicalKey: Buffer, id: string, bytes: Uint8Array): Buffer {

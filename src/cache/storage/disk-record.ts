@@ -10,7 +10,7 @@ const MAX_PLAIN_BYTES = 1024;
 const PLAIN = 0;
 const HASHED = 1;
 
-const SEQUENCE_BYTES = 6;
+export const SEQUENCE_BYTES = 6;
 const ROW = { sequence: 0, expiresAt: 6, bytes: 14, length: 20 } as const;
 const RECORD_HEAD_BYTES = 6;
 

@@ -26,16 +26,20 @@ import {
   physicalKeyOf,
   plainKeyOf,
   rangesOf,
+  SEQUENCE_BYTES,
   sequenceKey,
   sequenceOf,
   spaceOf,
 } from './disk-record.js';
 import type { EnvelopeCodec } from './envelope.js';
+import { FileRoom } from './file-room.js';
+import type { Work } from './page-budget.js';
+import { PageCounts, pagesOfValue, sumOf, timesOf } from './page-budget.js';
 
 export interface DiskStorageOptions {
   /** A directory of its own for each process; made if it is missing. */
   readonly directory: string;
-  /** Bound of all entries together, in bytes on disk. The file may grow to 1.5 times that. */
+  /** Bound of all entries together, in bytes on disk. The file may grow to twice that: see ADR 5. */
   readonly maxBytes: number;
   readonly codec: EnvelopeCodec;
   /** Epoch milliseconds. Default `Date.now`. */
@@ -49,16 +53,38 @@ const LARGEST_PART = 1 / 4;
 /** Eviction goes on to here, so that the next write does not begin again. */
 const LOW_WATER = 0.9;
 const BATCH_OPERATIONS = 1000;
-/** Of `maxBytes`: pages that a transaction frees are written again by the next ones only. */
+/**
+ * Of `maxBytes`: a transaction writes to at most that much more than what LMDB has written before. The part beside it
+ * is kept for a disk that is full: pages freed there have to do, but LMDB may want others, and these are at hand.
+ */
 const BATCH_PART = 1 / 16;
+const SPARE_PART = 1 / 16;
+const SMALLEST_BATCH = 8 * 2 ** 20;
+const SMALLEST_SPARE = 8 * 2 ** 20;
+/** For the first transactions of a new database. */
+const BEGINNING = 2 ** 20;
 /** Looked at with each batch of writes, beside two for each write: whatever expires is gone after that many writes. */
 const EXPIRED_PER_BATCH = 64;
-/** Below that, a step of eviction is one entry. */
-const SMALLEST_STEP = 256;
+const EVICTED_AT_ONCE = 4096;
+/** Where the disk is not full, so that eviction rewrites the trees seldom: LMDB takes single pages from the free ones. */
+const FREE_COUNTED_ON = 1 / 2;
+/** On a full disk a write waits for that many times the pages it may need: the last ones freed are not free yet. */
+const FREE_ENOUGH = 2;
+/** Of the pages at hand when the disk fills up, what a write leaves to those that matter more. */
+const LEFT = { byWritesBeforeEviction: 3 / 4, byLargeEntries: 1 / 2, byJournal: 1 / 4 } as const;
 const PAGE = 1000;
+const CLEARED_AT_ONCE = 250;
+/** An entry dropped: in each of three trees its leaf, and the one beside it, which may take in what is left. */
+const DROP: Work = { values: 0, changed: 6, added: 0 };
+/** An entry put, and what the key had before dropped: a put where a row was, or at the end, changes that leaf. */
+const PUT: Work = { values: 0, changed: 8, added: 3 };
+/** A record put at the end, and removed. */
+const TOUCH: Work = { values: 0, changed: 2, added: 1 };
+const FULL = 'the disk is full';
 const NOTHING = Buffer.of(0);
 /** A transaction that can't be aborted, which lmdb-js 3.5 needs to close afterwards. */
 const SYNCHRONOUS: number = 0;
+const TREES = 4;
 const BINARY = { encoding: 'binary', keyEncoding: 'binary' } as const;
 /**
  * With its defaults, lmdb-js 3.5 leaves rejections unhandled when a commit fails (a full disk), and then never closes.
@@ -69,7 +95,7 @@ const ENVIRONMENT = {
   overlappingSync: false,
   eventTurnBatching: false,
   noSubdir: false,
-  maxDbs: 4,
+  maxDbs: TREES,
 } as const;
 
 /**
@@ -93,7 +119,7 @@ export class DiskCacheStorage implements CacheStorage {
    * @throws CacheDirectoryLockedError, InvalidCacheOptionError, StorageUnavailableError
    */
   static async open(options: DiskStorageOptions): Promise<DiskCacheStorage> {
-    return new DiskCacheStorage(openLog(options));
+    return new DiskCacheStorage(await openLog(options));
   }
 
   peek(key: string): StoredEntry | undefined {
@@ -158,14 +184,15 @@ interface EntryAddress {
 }
 
 interface CommitOptions {
-  /** What it writes. */
+  /** What it adds to the entries. */
   readonly bytes?: number;
-  /** Where the disk is full, it fails so that the others succeed. */
+  /** An entry: on a full disk, it leaves pages to the others. */
   readonly givesWay?: boolean;
 }
 
 /** A change that waits for its transaction. */
 interface Operation extends Required<CommitOptions> {
+  readonly work: Work;
   readonly apply: () => void;
   readonly done: () => void;
   readonly failed: (error: unknown) => void;
@@ -183,9 +210,15 @@ class EntryLog implements JournalHost {
   private readonly journals: Database<Buffer, Buffer>;
   private readonly now: () => number;
   private readonly largest: number;
+  private readonly trees: readonly Database<Buffer, Buffer>[];
+  private readonly batchPages: number;
+  private readonly spare: number;
   private readonly queue: Operation[] = [];
   private writing: Promise<void> | undefined;
   private closing: Promise<void> | undefined;
+  private freeEnough = FREE_ENOUGH;
+  private counted: PageCounts | undefined;
+  private uncounted = 0;
   private sequence = 0;
   private entries = 0;
   private bytes = 0;
@@ -196,25 +229,31 @@ class EntryLog implements JournalHost {
     private readonly root: RootDatabase<Buffer, Buffer>,
     private readonly options: DiskStorageOptions,
     private readonly file: DatabaseFile,
+    private readonly room: FileRoom,
     private readonly lock: DirectoryLock,
   ) {
     this.records = root.openDB<Buffer, Buffer>('records', BINARY);
     this.index = root.openDB<Buffer, Buffer>('index', BINARY);
     this.expiries = root.openDB<Buffer, Buffer>('expiries', BINARY);
     this.journals = root.openDB<Buffer, Buffer>('journals', BINARY);
+    this.trees = [this.records, this.index, this.expiries, this.journals];
     this.now = options.now ?? Date.now;
     this.largest = Math.floor(options.maxBytes * LARGEST_PART);
+    const { pageSize } = this.counts();
+    this.batchPages = Math.max(options.maxBytes * BATCH_PART, SMALLEST_BATCH) / pageSize;
+    this.spare = Math.ceil(Math.max(options.maxBytes * SPARE_PART, SMALLEST_SPARE) / pageSize);
     this.count();
   }
 
-  /** Reads all there is, and writes: what is damaged throws, or kills, now and not later. */
-  verify(): void {
+  /** Reads all there is, and writes if there is room: what is damaged throws, or kills, now and not later. */
+  async verify(): Promise<void> {
     for (const { value } of this.index.getRange()) {
       const record = this.records.getBinary(sequenceKey(decodeRow(value).sequence));
       if (record !== undefined) decodeRecord(record);
     }
     for (const key of this.expiries.getKeys()) expiryOf(key);
     for (const { key, value } of this.journals.getRange()) decodeJournalRecord(key, value);
+    if (!(await this.reserve(timesOf(TOUCH, 2)))) return;
     const end = sequenceKey(this.sequence + 1);
     this.root.transactionSync(() => void this.records.put(end, NOTHING), SYNCHRONOUS);
     this.root.transactionSync(() => void this.records.remove(end), SYNCHRONOUS);
@@ -249,7 +288,8 @@ class EntryLog implements JournalHost {
     const bytes = footprint(physicalKey, record);
     if (bytes > this.largest) throw new EntryTooLargeError(address.key, bytes, this.largest);
     const put = (): void => this.put(physicalKey, record, { expiresAt, bytes });
-    await this.commit(put, { bytes: record.length, givesWay: true });
+    const work = { ...PUT, values: pagesOfValue(SEQUENCE_BYTES, record.length) };
+    await this.commit(put, work, { bytes, givesWay: true });
   }
 
   /** True if what was removed was live. */
@@ -258,7 +298,7 @@ class EntryLog implements JournalHost {
     return this.commit(() => {
       const row = this.drop(physicalKey);
       return row !== undefined && row.expiresAt > this.now();
-    });
+    }, DROP);
   }
 
   /** What was written before the call; a page in each transaction, for others to come between. */
@@ -269,12 +309,15 @@ class EntryLog implements JournalHost {
       let from: Buffer | undefined = start;
       while (from !== undefined) {
         const pageStart: Buffer = from;
-        from = await this.commit(() => {
-          written = Math.min(written, this.sequence);
-          const page = this.page(pageStart, end);
-          for (const { key, row } of page) if (row.sequence <= written) this.drop(key);
-          return after(page);
-        });
+        from = await this.commit(
+          () => {
+            written = Math.min(written, this.sequence);
+            const page = this.page(pageStart, end, CLEARED_AT_ONCE);
+            for (const { key, row } of page) if (row.sequence <= written) this.drop(key);
+            return after(page, CLEARED_AT_ONCE);
+          },
+          timesOf(DROP, CLEARED_AT_ONCE),
+        );
       }
     }
   }
@@ -284,13 +327,13 @@ class EntryLog implements JournalHost {
       let from: Buffer | undefined = start;
       while (from !== undefined) {
         this.checkOpen();
-        const page = this.page(from, end);
+        const page = this.page(from, end, PAGE);
         for (const { key: physicalKey, row } of page) {
           if (row.expiresAt <= this.now()) continue;
           const key = plainKeyOf(physicalKey) ?? this.recordAt(row.sequence)?.key;
           if (key?.startsWith(prefix) === true) yield key;
         }
-        from = after(page);
+        from = after(page, PAGE);
       }
     }
   }
@@ -315,13 +358,13 @@ class EntryLog implements JournalHost {
   }
 
   /** @throws StorageUnavailableError */
-  commit<T>(change: () => T, { bytes = 0, givesWay = false }: CommitOptions = {}): Promise<T> {
+  commit<T>(change: () => T, work: Work, { bytes = 0, givesWay = false }: CommitOptions = {}): Promise<T> {
     return new Promise((resolve, reject) => {
       let result: T;
       const apply = (): void => {
         result = change();
       };
-      this.queue.push({ bytes, givesWay, apply, done: () => resolve(result), failed: reject });
+      this.queue.push({ work, bytes, givesWay, apply, done: () => resolve(result), failed: reject });
       this.writing ??= this.writeQueued();
     });
   }
@@ -330,6 +373,7 @@ class EntryLog implements JournalHost {
     this.closing ??= (async () => {
       await this.writing;
       await this.root.close();
+      await this.room.close();
       if (!this.file.damaged) this.file.note('closed');
       this.lock.release();
     })();
@@ -340,9 +384,9 @@ class EntryLog implements JournalHost {
    * A range that stays open keeps LMDB from reusing the pages of what is removed meanwhile: so one page at a time.
    * Its keys lie in a buffer that is used again, and are copied as they come.
    */
-  private page(start: Buffer, end: Buffer): { key: Buffer; row: IndexRow }[] {
+  private page(start: Buffer, end: Buffer, limit: number): { key: Buffer; row: IndexRow }[] {
     try {
-      const range = this.index.getRange({ start, end, limit: PAGE });
+      const range = this.index.getRange({ start, end, limit });
       return Array.from(range.map(({ key, value }) => ({ key: Buffer.from(key), row: decodeRow(value) })));
     } catch {
       this.foundDamage();
@@ -407,7 +451,7 @@ class EntryLog implements JournalHost {
   private discard(physicalKey: Buffer, sequence: number): void {
     this.commit(() => {
       if (this.rowOf(physicalKey)?.sequence === sequence) this.drop(physicalKey);
-    }).catch(() => {});
+    }, DROP).catch(() => {});
   }
 
   private async writeQueued(): Promise<void> {
@@ -418,80 +462,120 @@ class EntryLog implements JournalHost {
     this.writing = undefined;
   }
 
+  /** LMDB is never asked to write where there may be no block: see ADR 5. */
   private async write(batch: readonly Operation[]): Promise<void> {
-    try {
-      await this.writeMakingRoom(batch, 1);
-      for (const { done } of batch) done();
-    } catch (error) {
-      const entries = batch.filter(({ givesWay }) => givesWay);
-      const others = batch.filter(({ givesWay }) => !givesWay);
-      fail(entries, error);
-      if (others.length > 0) await this.writeAtAnyCost(others);
-    }
-  }
-
-  /** At the cost of every entry, if need be. */
-  private async writeAtAnyCost(batch: readonly Operation[]): Promise<void> {
-    try {
-      await this.writeMakingRoom(batch, Infinity);
-      for (const { done } of batch) done();
-    } catch (error) {
-      fail(batch, error);
-    }
+    await settle(batch, async () => {
+      const expired = this.oldestExpiry() <= this.now() ? EXPIRED_PER_BATCH + 2 * batch.length : 0;
+      const work = sumOf([...batch.map((operation) => operation.work), timesOf(DROP, expired)]);
+      if (await this.reserveWithSpare(work)) {
+        this.freeEnough = FREE_ENOUGH;
+        return this.writeBatch(batch, expired, FREE_COUNTED_ON);
+      }
+      for (const operation of batch) await settle([operation], () => this.writeOnFullDisk(operation));
+    });
   }
 
   private nextBatch(): Operation[] {
-    let bytes = 0;
+    let pages = 0;
     let count = 0;
-    for (const operation of this.queue) {
-      bytes += operation.bytes;
-      if (count > 0 && (bytes > this.options.maxBytes * BATCH_PART || count === BATCH_OPERATIONS)) break;
+    for (const { work } of this.queue) {
+      pages += work.values + work.changed + work.added;
+      if (count > 0 && (pages > this.batchPages || count === BATCH_OPERATIONS)) break;
       count += 1;
     }
     return this.queue.splice(0, count);
   }
 
-  private writeBatch(batch: readonly Operation[]): Promise<void> {
-    return this.transact(() => {
+  private async writeBatch(
+    batch: readonly Operation[],
+    expired: number,
+    freeCountedOn: number,
+  ): Promise<void> {
+    const { maxBytes } = this.options;
+    await this.transact(() => {
       for (const { apply } of batch) apply();
-      this.removeExpired(EXPIRED_PER_BATCH + 2 * batch.length);
-      if (this.bytes > this.options.maxBytes) this.makeRoom(this.options.maxBytes * LOW_WATER);
+      this.removeExpired(expired);
     });
+    if (this.bytes <= maxBytes) return;
+    const target = maxBytes * LOW_WATER;
+    while (this.bytes > target && (await this.evict(target, freeCountedOn)));
   }
 
-  /** Until the batch is written, nothing is left to evict, or this many attempts at eviction were made. */
-  private async writeMakingRoom(batch: readonly Operation[], attempts: number): Promise<void> {
-    const bytes = batch.reduce((sum, operation) => sum + operation.bytes, 0);
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        return await this.writeBatch(batch);
-      } catch (error) {
-        const before = this.bytes;
-        if (attempt <= attempts && !isDamage(error)) {
-          await this.evict(Math.max(before * (1 - LOW_WATER), 2 * bytes));
-        }
-        if (this.bytes === before) throw error;
-      }
+  /** As `reserve`, but counts pages now and then only: up to a quarter of what is spare may be had in between. */
+  private async reserveWithSpare(work: Work): Promise<boolean> {
+    const later = this.counted?.pagesOfLater(work) ?? Infinity;
+    if (this.uncounted + later <= this.spare / 4) {
+      this.uncounted += later;
+      return true;
     }
+    const reserved = await this.reserve(work, this.spare);
+    if (reserved) {
+      this.counted = this.counts();
+      this.uncounted = this.counted.pagesOf(work);
+    }
+    return reserved;
+  }
+
+  /** Whether the transaction will find blocks whatever pages it takes, and so many pages are left beside it. */
+  private async reserve(work: Work, beside = 0): Promise<boolean> {
+    this.counted = undefined;
+    const counts = this.counts();
+    return this.room.growTo((counts.used + counts.pagesOf(work) + beside) * counts.pageSize);
+  }
+
+  private async writeOnFullDisk(operation: Operation): Promise<void> {
+    if (!(await this.findRoomFor(operation))) throw new Error(FULL);
+    const { used } = this.counts();
+    await this.writeBatch([operation], 0, 0);
+    // No run of free pages was as long as a value: of twice as many one may be.
+    if (this.counts().used > used) this.freeEnough *= 2;
+  }
+
+  private async findRoomFor({ work, givesWay }: Operation): Promise<boolean> {
+    if (work.added === 0) return this.reserve(work);
+    // A disk may be smaller than `maxBytes`.
+    const atHand = Math.min(this.spare, this.room.bytes / this.counts().pageSize / 3);
+    if (await this.reserve(work, atHand * LEFT.byWritesBeforeEviction)) return true;
+    const freed = await this.freePagesFor(work);
+    if (givesWay) return freed && this.reserve(work, work.values > 1 ? atHand * LEFT.byLargeEntries : 0);
+    return this.reserve(work, freed ? 0 : atHand * LEFT.byJournal);
+  }
+
+  /** So that LMDB finds them and need not write beyond them. At the cost of every entry, if need be. */
+  private async freePagesFor(work: Work): Promise<boolean> {
+    if (this.missingFor(work) <= 0) return true;
+    for (let missing = this.missingFor(work); missing > 0; missing = this.missingFor(work)) {
+      if (!(await this.evict(Math.max(0, this.bytes - missing), 0))) return false;
+    }
+    // What a transaction frees, the one after the next can write.
+    for (let i = 0; i < 2 && (await this.reserve(TOUCH)); i += 1) await this.transact(() => this.touch());
+    return true;
+  }
+
+  private missingFor(work: Work): number {
+    const counts = this.counts();
+    const pages = counts.pagesOf(work);
+    const enough = Math.max(pages * FREE_ENOUGH, Math.min(pages * this.freeEnough, counts.used / 4));
+    return (enough - counts.free) * counts.pageSize;
   }
 
   /**
-   * For a disk that is full: pages within the file have to do, and those that a transaction frees, the one after the
-   * next can write. It writes more of them the more it removes, so it goes in steps.
+   * A step towards so many bytes: as large as the room at hand allows, for LMDB writes more pages the more it removes.
+   * False if there is nothing to remove, or no room to do even that.
    */
-  private async evict(bytes: number): Promise<void> {
-    const target = Math.max(0, this.bytes - bytes);
-    let step = bytes;
-    while (this.bytes > target && step >= SMALLEST_STEP) {
-      const goal = Math.max(target, this.bytes - step);
-      const removed = await this.transact(() => this.makeRoom(goal)).then(
-        () => true,
-        () => false,
-      );
-      if (removed && this.bytes > goal) break;
-      step = removed ? step * 2 : step / 4;
-    }
-    await this.transact(() => this.touch()).catch(() => {});
+  private async evict(target: number, freeCountedOn: number): Promise<boolean> {
+    this.counted = undefined;
+    const counts = this.counts();
+    const atHand = this.room.bytes / counts.pageSize - counts.used + counts.free * freeCountedOn;
+    let drops = EVICTED_AT_ONCE;
+    while (drops >= 1 && counts.pagesOf(timesOf(DROP, drops)) > atHand) drops = Math.floor(drops * 0.75);
+    const before = this.bytes;
+    if (drops >= 1) await this.transact(() => this.makeRoom(target, drops - this.removeExpired(drops)));
+    return this.bytes < before;
+  }
+
+  private counts(): PageCounts {
+    return new PageCounts(this.root, this.trees);
   }
 
   private async transact(change: () => void): Promise<void> {
@@ -513,27 +597,31 @@ class EntryLog implements JournalHost {
     void this.records.remove(end);
   }
 
-  private removeExpired(limit: number): void {
+  private oldestExpiry(): number {
+    for (const key of this.expiries.getKeys({ limit: 1 })) return expiryOf(key);
+    return Infinity;
+  }
+
+  /** How many it removed. */
+  private removeExpired(limit: number): number {
     const now = this.now();
     const keys = Array.from(this.expiries.getKeys({ limit }).map((key) => Buffer.from(key)));
-    for (const key of keys) {
-      if (expiryOf(key) > now) return;
+    const expired = keys.filter((key) => expiryOf(key) <= now);
+    for (const key of expired) {
       this.dropPlace(sequenceOf(key.subarray(8)));
       void this.expiries.remove(key);
     }
+    return expired.length;
   }
 
-  /** Removes the oldest until no more than `target` bytes are left. */
-  private makeRoom(target: number): void {
+  /** Removes the oldest until no more than `target` bytes are left, or so many are removed. */
+  private makeRoom(target: number, limit: number): void {
     const now = this.now();
-    while (this.bytes > target) {
-      const oldest = Array.from(this.records.getKeys({ limit: 64 }).map(sequenceOf));
-      if (oldest.length === 0) return;
-      for (const sequence of oldest) {
-        if (this.bytes <= target) return;
-        const row = this.dropPlace(sequence);
-        if (row !== undefined && row.expiresAt > now) this.evictions += 1;
-      }
+    const oldest = Array.from(this.records.getKeys({ limit }).map(sequenceOf));
+    for (const sequence of oldest) {
+      if (this.bytes <= target) return;
+      const row = this.dropPlace(sequence);
+      if (row !== undefined && row.expiresAt > now) this.evictions += 1;
     }
   }
 
@@ -548,8 +636,8 @@ class EntryLog implements JournalHost {
 }
 
 /** Where the next page begins; undefined after the last one. */
-function after(page: readonly { key: Buffer }[]): Buffer | undefined {
-  const last = page.length < PAGE ? undefined : page.at(-1);
+function after(page: readonly { key: Buffer }[], limit: number): Buffer | undefined {
+  const last = page.length < limit ? undefined : page.at(-1);
   return last && Buffer.concat([last.key, Buffer.of(0)]);
 }
 
@@ -572,12 +660,18 @@ async function causeOf(error: unknown): Promise<unknown> {
   return error.commitError.catch((cause: unknown) => cause);
 }
 
-function fail(batch: readonly Operation[], error: unknown): void {
-  const failure = unavailable(error);
-  for (const { failed } of batch) failed(failure);
+/** An operation that is settled already stays so. */
+async function settle(batch: readonly Operation[], write: () => Promise<void>): Promise<void> {
+  try {
+    await write();
+    for (const { done } of batch) done();
+  } catch (error) {
+    const failure = unavailable(error);
+    for (const { failed } of batch) failed(failure);
+  }
 }
 
-function openLog(options: DiskStorageOptions): EntryLog {
+async function openLog(options: DiskStorageOptions): Promise<EntryLog> {
   const { directory, maxBytes, now = Date.now, onCorruptDatabase } = options;
   if (!Number.isSafeInteger(maxBytes) || maxBytes <= 0) {
     throw new InvalidCacheOptionError('maxBytes', 'a positive integer', maxBytes);
@@ -588,7 +682,7 @@ function openLog(options: DiskStorageOptions): EntryLog {
     try {
       const file = new DatabaseFile(directory);
       const asideOfFile = file.damaged ? file.moveAside(now()) : undefined;
-      const { log, aside = asideOfFile } = openOrBeginAnew(options, file, lock);
+      const { log, aside = asideOfFile } = await openOrBeginAnew(options, file, lock);
       if (aside !== undefined) onCorruptDatabase?.(aside);
       return log;
     } catch (error) {
@@ -600,17 +694,17 @@ function openLog(options: DiskStorageOptions): EntryLog {
   }
 }
 
-function openOrBeginAnew(
+async function openOrBeginAnew(
   options: DiskStorageOptions,
   file: DatabaseFile,
   lock: DirectoryLock,
-): { log: EntryLog; aside?: string | undefined } {
+): Promise<{ log: EntryLog; aside?: string | undefined }> {
   try {
-    return { log: openGuarded(options, file, lock) };
+    return { log: await openGuarded(options, file, lock) };
   } catch (error) {
     const aside = isDamage(error) ? file.moveAside((options.now ?? Date.now)()) : undefined;
     if (aside === undefined) throw error;
-    return { log: openGuarded(options, file, lock), aside };
+    return { log: await openGuarded(options, file, lock), aside };
   }
 }
 
@@ -621,17 +715,28 @@ function isDamage(error: unknown): boolean {
 }
 
 /** A process that dies in here leaves the note `opening`, and the next one begins anew. */
-function openGuarded(options: DiskStorageOptions, file: DatabaseFile, lock: DirectoryLock): EntryLog {
+async function openGuarded(
+  options: DiskStorageOptions,
+  file: DatabaseFile,
+  lock: DirectoryLock,
+): Promise<EntryLog> {
   const { closedCleanly } = file;
   file.note('opening');
-  const root = open<Buffer, Buffer>({ ...ENVIRONMENT, path: options.directory });
+  let root: RootDatabase<Buffer, Buffer> | undefined;
+  let room: FileRoom | undefined;
   try {
-    const log = new EntryLog(root, options, file, lock);
-    if (!closedCleanly) log.verify();
+    file.fillReaders();
+    root = open<Buffer, Buffer>({ ...ENVIRONMENT, path: options.directory });
+    room = await FileRoom.open(file.path);
+    const { entryCount } = root.getStats() as { entryCount: number };
+    if (entryCount < TREES && !(await room.growTo(BEGINNING))) throw unavailable(FULL);
+    const log = new EntryLog(root, options, file, room, lock);
+    if (!closedCleanly) await log.verify();
     file.note('open');
     return log;
   } catch (error) {
-    void root.close();
+    void root?.close();
+    void room?.close();
     if (!isDamage(error)) file.note('open');
     throw error;
   }

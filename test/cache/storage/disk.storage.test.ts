@@ -18,6 +18,8 @@ import { EnvelopeCodec } from '../../../src/cache/storage/envelope.js';
 import { describeStorageContract, entryOf } from './storage-contract.js';
 
 const MIB = 1024 * 1024;
+/** What the file of a small cache has beside it for a disk that is full. */
+const RESERVE = 24 * MIB;
 const codec = new EnvelopeCodec({ compressionMinBytes: Infinity });
 
 async function temporaryDirectory(): Promise<string> {
@@ -140,7 +142,7 @@ describe('DiskCacheStorage', () => {
         expect(storage.stats().bytes).toBeLessThanOrEqual(8 * MIB);
         largestFile = Math.max(largestFile, (await stat(join(path, 'data.mdb'))).size);
       }
-      expect(largestFile).toBeLessThan(1.6 * 8 * MIB);
+      expect(largestFile).toBeLessThan(1.6 * 8 * MIB + RESERVE);
       expect(storage.peek('key:0')).toBeUndefined();
       expect(storage.peek('key:3999')).toBeDefined();
       const { entries = 0, evictions } = storage.stats();
@@ -159,7 +161,7 @@ describe('DiskCacheStorage', () => {
         );
       }
       expect(storage.stats().bytes).toBeLessThanOrEqual(2 * MIB);
-      expect((await stat(join(path, 'data.mdb'))).size).toBeLessThan(2 * 2 * MIB);
+      expect((await stat(join(path, 'data.mdb'))).size).toBeLessThan(2 * 2 * MIB + RESERVE);
       expect(await storage.size()).toBeGreaterThan(3000);
     });
 
@@ -325,6 +327,8 @@ describe('DiskCacheStorage', () => {
     await second.close();
     const third = await openStorage({ directory: path, codec: keyed });
     expect(third.peek('key')?.entry.value).toBe(1);
-    expect(third.peek('other')?.entry.value).toBe(2);
+    expect(third.peek('other')).toBeUndefined();
+    await third.close();
+    expect((await openStorage({ directory: path })).peek('other')?.entry.value).toBe(2);
   });
 });
