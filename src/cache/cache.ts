@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import {
   CacheError,
   FactoryTimeoutError,
@@ -100,7 +101,8 @@ export type Resolution<T> =
   | { readonly kind: 'collapsed'; readonly entry: CacheEntry<T>; readonly write: WriteOutcome | 'none' };
 
 type Hit<T> = Extract<Resolution<T>, { kind: 'hit' }>;
-type Computed<T> = Extract<Resolution<T>, { kind: 'computed' }>;
+/** `isOfAnother`: another instance has computed it. */
+type Computed<T> = Extract<Resolution<T>, { kind: 'computed' }> & { readonly isOfAnother?: boolean };
 
 /** What a look at the storage came to: an entry that will do, or a computation that runs now. */
 type Landing = { readonly hit: StoredEntry } | { readonly computation: Flight<Computed<unknown>> };
@@ -447,7 +449,6 @@ export class Cache {
     }
     const resolution = await this.settle(key, computation, options, 'collapsed');
     if (resolution.kind !== 'collapsed') return resolution;
-    this.counters.collapsed += 1;
     return { ...resolution, entry: this.ownCopy(resolution.entry) };
   }
 
@@ -466,14 +467,14 @@ export class Cache {
       const stale = await this.staleOf<T>(key, computation, 'stale-while-revalidate', options);
       if (stale !== undefined) {
         const inTime = await this.within(softTimeoutMs, waiting);
-        if (inTime !== undefined) return { ...inTime, kind };
+        if (inTime !== undefined) return this.outcomeOf(inTime, kind);
         computation.keep();
         this.counters.staleWhileRevalidating += 1;
         return this.hit<T>(stale, 'stale-while-revalidate');
       }
       if (kind === 'computed') this.counters.misses += 1;
       const inTime = hardTimeoutMs === undefined ? await waiting : await this.within(hardTimeoutMs, waiting);
-      if (inTime !== undefined) return { ...inTime, kind };
+      if (inTime !== undefined) return this.outcomeOf(inTime, kind);
       computation.keep();
       throw new FactoryTimeoutError(key, hardTimeoutMs ?? 0);
     } catch (error) {
@@ -484,6 +485,15 @@ export class Cache {
       this.counters.staleIfError += 1;
       return this.hit<T>(stale, 'stale-if-error');
     }
+  }
+
+  private outcomeOf<T>(
+    { isOfAnother = false, ...computed }: Computed<T>,
+    kind: 'computed' | 'collapsed',
+  ): Resolution<T> {
+    if (kind === 'computed' && !isOfAnother) return computed;
+    this.counters.collapsed += 1;
+    return { ...computed, kind: 'collapsed' };
   }
 
   /** What is stored and not fresh any more, if the caller would have it. */
@@ -506,6 +516,7 @@ export class Cache {
     });
   }
 
+  /** One computation over all instances; what another has computed meanwhile will do. */
   private async compute<T>(
     key: string,
     factory: Factory<T>,
@@ -514,7 +525,40 @@ export class Cache {
     budget = this.storage.budget(),
     stale?: CacheEntry,
   ): Promise<Computed<T>> {
-    const version = options.mode === 'bypass' ? undefined : await this.storage.begin(key, budget);
+    const run = (version: string | undefined): Promise<Computed<T>> =>
+      this.run(key, factory, options, signal, budget, version, stale);
+    if (options.mode === 'bypass') return run(undefined);
+    // Who asks for a computation gets one: it joins nobody's.
+    if (options.mode === 'refresh') return run(await this.storage.begin(key, budget));
+    const token = randomUUID();
+    let seen = stale?.version ?? '';
+    for (let leaseBudget = budget; ; leaseBudget = this.storage.budget()) {
+      const lease = await this.storage.lease(key, token, leaseBudget);
+      if (lease.kind === 'theirs') await this.storage.released(key, lease, signal);
+      // Its last holder may have ended since this look at the storage.
+      else if (lease.known <= seen) return this.storage.holding(key, lease, () => run(lease.version));
+      signal.throwIfAborted();
+      const stored = (await this.storage.get(key)) as StoredEntry<T> | undefined;
+      const isFresh = stored !== undefined && this.isFresh(stored.entry);
+      const isOfAnother = isFresh && this.isAccepted(stored.entry, 'fresh', options);
+      if (isOfAnother) {
+        if (lease.kind === 'mine') await this.storage.holding(key, lease, async () => {});
+        return { kind: 'computed', entry: stored.entry, write: 'none', isOfAnother };
+      }
+      if (lease.kind === 'mine') return this.storage.holding(key, lease, () => run(lease.version));
+      seen = stored?.entry.version ?? seen;
+    }
+  }
+
+  private async run<T>(
+    key: string,
+    factory: Factory<T>,
+    options: GetOrSetOptions<T>,
+    signal: AbortSignal,
+    budget: CallBudget,
+    version: string | undefined,
+    stale: CacheEntry | undefined,
+  ): Promise<Computed<T>> {
     const begunMs = performance.now();
     let decided: ResultPolicy = {};
     let value: T;

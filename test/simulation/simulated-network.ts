@@ -160,6 +160,18 @@ export class Link implements Remote {
     return this.call('beat', [], (redis) => redis.beat());
   }
 
+  async lease(key: string): Promise<never> {
+    throw new Error(`${key}: in this world every instance computes for itself`);
+  }
+
+  async renew(key: string): Promise<never> {
+    return this.lease(key);
+  }
+
+  async release(key: string): Promise<never> {
+    return this.lease(key);
+  }
+
   async discard(key: string): Promise<boolean> {
     throw new Error(`${key}: in this world nothing is damaged`);
   }

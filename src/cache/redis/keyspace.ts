@@ -33,6 +33,7 @@ export class Keyspace {
   private readonly head: string;
   private readonly guardHead: string;
   private readonly fenceHead: string;
+  private readonly leaseHead: string;
   private readonly beaconHead: string;
 
   constructor(prefix: string, namespace: string) {
@@ -41,6 +42,7 @@ export class Keyspace {
     this.head = `${space}:e:{`;
     this.guardHead = `${space}:g:{`;
     this.fenceHead = `${space}:l:{`;
+    this.leaseHead = `${space}:o:{`;
     this.beaconHead = `${space}:i:{`;
   }
 
@@ -52,6 +54,11 @@ export class Keyspace {
   all(key: string): [value: string, guard: string, fence: string] {
     const tail = taggedTail(key);
     return [this.head + tail, this.guardHead + tail, this.fenceHead + tail];
+  }
+
+  /** Whose the computation of a key is; in the same slot. */
+  lease(key: string): string {
+    return this.leaseHead + taggedTail(key);
   }
 
   /** See `beacons.ts`. */
@@ -69,15 +76,21 @@ export class Keyspace {
   }
 }
 
-const PLACE = /^([^:]*):(?:m|[eg]:\{(.*)\})$/s;
+const PLACE = /^([^:]*):(?:m|([ego]):\{(.*)\})$/s;
 
-/** Whose name this is: of which namespace, and which key; or for undefined of its marks. Undefined: none of these. */
-export function placeOf(
-  prefix: string,
-  physical: string,
-): { readonly namespace: string; readonly key: string | undefined } | undefined {
+/** Whose name this is: of which namespace, and which key; or for undefined of its marks. */
+export interface Place {
+  readonly namespace: string;
+  readonly key: string | undefined;
+  /** The lease of the key, and not what is stored. */
+  readonly isLease: boolean;
+}
+
+/** Undefined: none of these. */
+export function placeOf(prefix: string, physical: string): Place | undefined {
   if (!physical.startsWith(prefix)) return undefined;
-  const [whole, namespace = '', key] = PLACE.exec(physical.slice(prefix.length)) ?? [];
+  const [whole, namespace = '', kind, key] = PLACE.exec(physical.slice(prefix.length)) ?? [];
   if (whole === undefined) return undefined;
-  return { namespace: unescape(namespace), key: key === undefined ? undefined : unescape(key) };
+  const name = key === undefined ? undefined : unescape(key);
+  return { namespace: unescape(namespace), key: name, isLease: kind === 'o' };
 }

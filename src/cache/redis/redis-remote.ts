@@ -5,6 +5,8 @@ import type {
   ApplyOutcome,
   Beat,
   FenceOutcome,
+  LeaseOutcome,
+  LeaseRequest,
   LiveKey,
   MarksExchange,
   MarksRecord,
@@ -31,7 +33,7 @@ import {
 } from './replies.js';
 import type { Reply, Request } from './requests.js';
 import { ValueScan } from './scan.js';
-import { APPLY, EXCHANGE_MARKS, FENCE, REMOVE_BYTES } from './scripts.js';
+import { APPLY, EXCHANGE_MARKS, FENCE, LEASE, RELEASE, REMOVE_BYTES, RENEW } from './scripts.js';
 
 export interface RedisRemoteOptions {
   readonly connection: RedisLink;
@@ -120,6 +122,38 @@ export class RedisRemote implements Remote {
       case 'ahead':
         return { kind, redisMs: Number(detail) };
     }
+  }
+
+  async lease(
+    key: string,
+    { version, fenceMs, token, leaseMs, deadlineMs }: LeaseRequest,
+  ): Promise<LeaseOutcome> {
+    const places = [...this.keyspace.all(key), this.keyspace.lease(key)];
+    const args = [...places, version, fenceMs, token, leaseMs, Math.floor(deadlineMs)];
+    const [reply] = await this.send([{ run: LEASE, args }]);
+    const [kind, detail] = valueOf(reply) as [LeaseOutcome['kind'], string];
+    switch (kind) {
+      case 'held':
+        return { kind, forMs: Math.max(0, Number(detail)) };
+      case 'behind':
+        return { kind, version: detail };
+      case 'ahead':
+        return { kind, redisMs: Number(detail) };
+      case 'fenced':
+        return { kind, known: detail };
+      case 'late':
+        return { kind };
+    }
+  }
+
+  async renew(key: string, token: string, leaseMs: number): Promise<boolean> {
+    const [reply] = await this.send([{ run: RENEW, args: [this.keyspace.lease(key), token, leaseMs] }]);
+    return valueOf(reply) === 1;
+  }
+
+  async release(key: string, token: string): Promise<void> {
+    const [reply] = await this.send([{ run: RELEASE, args: [this.keyspace.lease(key), token] }]);
+    valueOf(reply);
   }
 
   async exchangeMarks(ours: MarksRecord, incarnationIfMissing: string): Promise<MarksExchange> {

@@ -24,8 +24,8 @@ export interface RedisListener {
   /** Every change is told from now on. */
   armed(): void;
   disarmed(): void;
-  /** A key of a namespace has changed, or for undefined the marks of the namespace. */
-  changed(namespace: string, key: string | undefined): void;
+  /** A key of a namespace has changed, or its lease; or for undefined the marks of the namespace. */
+  changed(namespace: string, key: string | undefined, isLease: boolean): void;
 }
 
 const TAGS = tagsOfParts();
@@ -113,7 +113,7 @@ export class RedisSide {
     const { keyPrefix } = this.options.connection.settings;
     for (const place of places ?? []) {
       const found = placeOf(keyPrefix, place);
-      if (found !== undefined) listener?.changed(found.namespace, found.key);
+      if (found !== undefined) listener?.changed(found.namespace, found.key, found.isLease);
     }
   }
 

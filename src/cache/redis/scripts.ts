@@ -94,6 +94,48 @@ return {'fenced', version}
 );
 
 /**
+ * `FENCE`, for one holder at a time: the lease is whose token it has, until it expires or is released. After the
+ * deadline nothing is done, for nobody waits for the answer any more and nobody would release it. Own token: it was
+ * acquired, and the reply was lost. KEYS: value, guard, fence, lease. ARGV: version, life of the fence in ms, token, life
+ * of the lease in ms, deadline in epoch ms (redis.io/docs/latest/develop/clients/patterns/distributed-locks).
+ */
+export const LEASE = script(
+  4,
+  `${PRELUDE}
+local version, token = ARGV[1], ARGV[3]
+if nowMs > tonumber(ARGV[5]) then return {'late', ''} end
+if not believable(version) then return {'ahead', tostring(nowMs)} end
+local holder = redis.pcall('GET', KEYS[4])
+if type(holder) == 'string' and holder ~= token then
+  return {'held', tostring(redis.call('PTTL', KEYS[4]))}
+end
+local known = newestFence(KEYS[3], (newest(KEYS[1], KEYS[2])))
+if known >= version then return {'behind', known} end
+redis.call('SET', KEYS[3], version, 'PX', ARGV[2])
+redis.call('SET', KEYS[4], token, 'PX', ARGV[4])
+return {'fenced', known}
+`,
+);
+
+/** Lengthens a lease that is still held. KEYS: lease. ARGV: token, life in ms. */
+export const RENEW = script(
+  1,
+  `
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return 0
+`,
+);
+
+/** Ends a lease that is still held; who waits for it is told. KEYS: lease. ARGV: token. */
+export const RELEASE = script(
+  1,
+  `
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+`,
+);
+
+/**
  * Merges marks by maximum and returns all of them; makes the record if it is missing. KEYS: the record. ARGV:
  * incarnation for a new record, '1' if this server has all the data (then the time at the beginning of the incarnation
  * gives way to 0 where there was nothing at all, which any marks could have concerned), then names and versions in turn. Tags at or below the floor go. The revision grows by one, if

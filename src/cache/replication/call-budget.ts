@@ -18,6 +18,10 @@ export class CallBudget {
     private readonly now: () => number,
   ) {}
 
+  get leftMs(): number {
+    return Math.max(0, this.maxMs - this.spentMs);
+  }
+
   /**
    * What is not answered in time may be executed all the same.
    * @throws StorageUnavailableError, also at once if nothing is left

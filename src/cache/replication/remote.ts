@@ -27,6 +27,11 @@ export interface Remote {
    * then gets a version above it, whatever its writer's clock says. `behind`: a newer version is known, try above it.
    */
   fence(key: string, version: string, lifeMs: number): Promise<FenceOutcome>;
+  /** `fence`, for one holder at a time. */
+  lease(key: string, request: LeaseRequest): Promise<LeaseOutcome>;
+  /** False: it is not held any more, by this token. */
+  renew(key: string, token: string, leaseMs: number): Promise<boolean>;
+  release(key: string, token: string): Promise<void>;
   /**
    * Merges `ours` into the marks of the namespace by maximum, and returns the result; a mark more than `CLOCK_AHEAD_MS`
    * past Redis `TIME` is not taken. Makes the record if it is missing; `incarnationIfMissing` begins with the time in
@@ -120,6 +125,26 @@ export type FenceOutcome =
   | { readonly kind: 'behind'; readonly version: string }
   | { readonly kind: 'ahead'; readonly redisMs: number };
 
+export interface LeaseRequest {
+  readonly version: string;
+  readonly fenceMs: number;
+  /** Whose it is to be. */
+  readonly token: string;
+  readonly leaseMs: number;
+  /** Epoch milliseconds of Redis `TIME`: after it nothing is done. */
+  readonly deadlineMs: number;
+}
+
+/**
+ * `fenced`: it is ours; `known` is the newest version of the key so far, '' if there is none. `held`: by another, for so
+ * long unless he renews or releases it. `late`: after the deadline.
+ */
+export type LeaseOutcome =
+  | Exclude<FenceOutcome, { kind: 'fenced' }>
+  | { readonly kind: 'fenced'; readonly known: string }
+  | { readonly kind: 'held'; readonly forMs: number }
+  | { readonly kind: 'late' };
+
 /** Versions by name: `clear`, `floor`, and `tag:<tag>`. See `marks.ts`. */
 export type MarksRecord = ReadonlyMap<string, string>;
 
@@ -154,6 +179,9 @@ export const NO_REMOTE: Remote = {
   check: isAbsent,
   apply: isAbsent,
   fence: isAbsent,
+  lease: isAbsent,
+  renew: isAbsent,
+  release: isAbsent,
   exchangeMarks: isAbsent,
   hello: isAbsent,
   beat: isAbsent,

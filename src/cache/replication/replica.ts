@@ -5,6 +5,8 @@ import { CallBudget } from './call-budget.js';
 import type { HybridLogicalClock } from './clock.js';
 import { isAligned } from './clock.js';
 import type { Journal } from './journal.js';
+import type { Busy, Held } from './lease.js';
+import { LEASE_MS, LeaseWaiters } from './lease.js';
 import type { LocalStore } from './local-copy.js';
 import { Marks } from './marks.js';
 import { liveKeys } from './live-keys.js';
@@ -89,6 +91,9 @@ const MIB = 1024 * 1024;
 const RESTAMPS = 2;
 /** Longer than any factory may run. */
 const FENCE_MS = 10 * 60_000;
+/** How often the end of another's computation is looked for where nobody tells of it, and how far apart that is. */
+const UNTOLD_LOOK_MS = 250;
+const LOOK_SPREAD_MS = 100;
 /** One value may take this part of the outbox. */
 const LARGEST_PART = 1 / 4;
 
@@ -101,6 +106,8 @@ export class Replica {
   private readonly session: Session;
   private readonly remote: Remote;
   private readonly alone: boolean;
+  private readonly waiters: LeaseWaiters;
+  private readonly random: () => number;
   private readonly callBudgetMs: number;
   private readonly timers: Timers;
   private readonly maxLifeMs: number;
@@ -126,6 +133,8 @@ export class Replica {
     );
     this.callBudgetMs = options.callBudgetMs ?? Infinity;
     this.timers = timers;
+    this.random = random;
+    this.waiters = new LeaseWaiters(timers);
     this.remote = remote;
     this.alone = remote === NO_REMOTE;
     this.maxLifeMs = maxLifeMs;
@@ -163,6 +172,7 @@ export class Replica {
 
   /** Redis is away, or does not answer. */
   disconnected(): void {
+    this.waiters.wakeAll();
     this.session.disconnected();
   }
 
@@ -206,11 +216,16 @@ export class Replica {
 
   /** It does not any more. */
   disarmed(): void {
+    this.waiters.wakeAll();
     this.state.coherence.disarm();
   }
 
   /** What Redis told of: a key, or the record of the marks. */
-  changed(key: string | undefined): void {
+  changed(key: string | undefined, isLease = false): void {
+    if (isLease && key !== undefined) {
+      this.waiters.wake(key);
+      return;
+    }
     if (key === undefined) this.session.marksChanged();
     else this.state.coherence.changed(key);
   }
@@ -266,6 +281,53 @@ export class Replica {
       version = clock.tick();
     }
     return version;
+  }
+
+  /**
+   * `begin`, for one instance at a time. Where Redis is away, or answers too late, every instance computes for itself.
+   */
+  async lease(key: string, token: string, budget = this.budget()): Promise<Held | Busy> {
+    const { clock } = this.state;
+    let version = clock.tick();
+    let hasAsked = false;
+    for (let attempt = 0; this.session.online && attempt <= RESTAMPS; attempt += 1) {
+      try {
+        hasAsked = true;
+        const deadlineMs = clock.time() + Math.min(budget.leftMs, LEASE_MS);
+        const request = { version, fenceMs: FENCE_MS, token, leaseMs: LEASE_MS, deadlineMs };
+        const outcome = await budget.spend(() => this.remote.lease(key, request));
+        if (outcome.kind === 'held') return { kind: 'theirs', forMs: outcome.forMs };
+        if (outcome.kind === 'fenced') return { kind: 'mine', version, token, known: outcome.known };
+        if (outcome.kind === 'late') break;
+        if (outcome.kind === 'behind') clock.observe(outcome.version);
+        else this.session.realign(outcome.redisMs);
+      } catch (error) {
+        this.state.noteUnavailable(error);
+        break;
+      }
+      version = clock.tick();
+    }
+    return { kind: 'mine', version, token: hasAsked ? token : undefined, known: '' };
+  }
+
+  /** While the factory runs. Where it is lost, another may compute too; the newer result wins. */
+  async renew(key: string, token: string): Promise<void> {
+    if (!this.session.online) return;
+    await this.remote.renew(key, token, LEASE_MS).catch((error: unknown) => this.session.fault(error));
+  }
+
+  async release(key: string, token: string): Promise<void> {
+    if (!this.session.online) return;
+    await this.remote.release(key, token).catch((error: unknown) => this.session.fault(error));
+  }
+
+  /** Resolves when another instance has ended the computation of the key, or it is time to look; or at an abort. */
+  released(key: string, forMs: number, signal: AbortSignal): Promise<void> {
+    const { random } = this;
+    // A push may be late, or lost with its channel. Who wakes by time does not wake with all the others.
+    const isTold = this.session.coherent;
+    const maxMs = isTold ? forMs : Math.min(forMs, UNTOLD_LOOK_MS);
+    return this.waiters.wait(key, maxMs + 1 + random() * LOOK_SPREAD_MS, signal);
   }
 
   /** A factory's result. Never stamped anew: what came during its run wins. */
@@ -331,6 +393,7 @@ export class Replica {
         this.state.noteUnavailable(error);
       }
     }
+    session.tellMarksLater();
     await state.persistence.saveMarks(state.marks.record()).catch((error: unknown) => state.swallow(error));
     return this.alone ? 'local' : 'outbox';
   }
@@ -430,8 +493,8 @@ export class Replica {
       return found(state.visible(entry), 'redis');
     }
     if (version < own.version) {
-      // What was written since the read began, Redis may have by now.
-      if (!own.pending && own.version <= begun) this.repair(key, own);
+      // What was written here since the read began, Redis may have by now.
+      if (!own.pending && !this.isNews(own, begun)) this.repair(key, own);
       session.drain();
       return found(state.visible(own.entry), 'local');
     }
@@ -463,11 +526,16 @@ export class Replica {
     begun: string,
   ): Promise<Found | undefined> {
     if (own === undefined) return undefined;
-    if (own.pending || own.version > begun || this.session.restoring) {
+    if (own.pending || this.isNews(own, begun) || this.session.restoring) {
       return found(this.state.visible(own.entry), 'local');
     }
     await this.state.storeLocally(key, own.version, () => undefined);
     return undefined;
+  }
+
+  /** Written by this process since then; what others have stamped may be from any time, by a clock that was ahead. */
+  private isNews({ version }: Known, begun: string): boolean {
+    return version > begun && this.state.clock.hasMade(version);
   }
 
   /** Redis has an older version than is known here: it lost the newer one. */

@@ -112,6 +112,7 @@ export class Session {
   async idle(): Promise<void> {
     for (;;) {
       await this.introduction;
+      await this.exchanging.catch(() => {});
       await this.offering;
       await this.draining;
       if (!this.online || (this.draining === undefined && this.offering === undefined)) return;
@@ -184,6 +185,11 @@ export class Session {
       });
     this.exchanging = this.waitingExchange;
     return this.waitingExchange;
+  }
+
+  /** There is a mark that Redis does not have: it is told at the connect, also if that has begun, or at a heartbeat. */
+  tellMarksLater(): void {
+    this.marksUntold = true;
   }
 
   /** Sends what waits, in the background. */
@@ -266,6 +272,8 @@ export class Session {
     if (pending > 0 || this.dataLost) {
       state.onEvent({ type: 'merge_begun', pending, dataLost: this.dataLost });
     }
+    // What was marked since the exchange above.
+    if (this.marksUntold) this.exchangeMarks().catch((error: unknown) => this.fault(error));
     this.drain();
     this.offer();
   }

@@ -4,6 +4,8 @@ import type { RedisListener, RedisSide } from '../redis/redis-side.js';
 import type { CallBudget } from '../replication/call-budget.js';
 import { HybridLogicalClock } from '../replication/clock.js';
 import type { Journal } from '../replication/journal.js';
+import type { Busy, Held } from '../replication/lease.js';
+import { RENEW_EVERY_MS } from '../replication/lease.js';
 import type { EntryDraft, Found, ReplicaStats, Written } from '../replication/replica.js';
 import { Replica, WEEK_MS } from '../replication/replica.js';
 import type { ReplicaEvent } from '../replication/replica-state.js';
@@ -152,8 +154,8 @@ export class ReplicatedCacheStorage implements CacheStorage, RedisListener {
   }
 
   /** What Redis told of: a key of a namespace, or for undefined its marks. */
-  changed(namespace: string, key: string | undefined): void {
-    this.family.members.get(namespace)?.replica.changed(key);
+  changed(namespace: string, key: string | undefined, isLease: boolean): void {
+    this.family.members.get(namespace)?.replica.changed(key, isLease);
   }
 
   peek(key: string): StoredEntry | undefined {
@@ -191,6 +193,29 @@ export class ReplicatedCacheStorage implements CacheStorage, RedisListener {
   async begin(key: string, budget?: CallBudget): Promise<string> {
     if (this.mustWait) await this.opened();
     return this.replica.begin(key, budget);
+  }
+
+  /** `begin`, for one instance at a time. `token`: of this computation and no other. */
+  async lease(key: string, token: string, budget?: CallBudget): Promise<Held | Busy> {
+    if (this.mustWait) await this.opened();
+    return this.replica.lease(key, token, budget);
+  }
+
+  /** Runs `work` for the holder of a lease, and keeps the lease until it has ended. */
+  async holding<T>(key: string, { token }: Held, work: () => Promise<T>): Promise<T> {
+    if (token === undefined) return work();
+    const timer = setInterval(() => void this.replica.renew(key, token), RENEW_EVERY_MS).unref();
+    try {
+      return await work();
+    } finally {
+      clearInterval(timer);
+      void this.replica.release(key, token);
+    }
+  }
+
+  /** Resolves when another instance has ended its computation of the key, or it is time to look again. */
+  released(key: string, { forMs }: Busy, signal: AbortSignal): Promise<void> {
+    return this.replica.released(key, forMs, signal);
   }
 
   /** A factory's result; it gives way to whatever came since `begin`. */

@@ -1,0 +1,202 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { Redis } from 'ioredis';
+import { Cache } from '../../../src/cache/cache.js';
+import { openRedis } from '../../../src/cache/redis/open-redis.js';
+import { RedisSide } from '../../../src/cache/redis/redis-side.js';
+import { HybridLogicalClock } from '../../../src/cache/replication/clock.js';
+import { LEASE_MS } from '../../../src/cache/replication/lease.js';
+import { EnvelopeCodec } from '../../../src/cache/storage/envelope.js';
+import { MemoryCacheStorage } from '../../../src/cache/storage/memory.storage.js';
+import { ReplicatedCacheStorage } from '../../../src/cache/storage/replicated.storage.js';
+import { RedisServer } from '../../support/redis-server.js';
+
+let server: RedisServer;
+let raw: Redis;
+beforeAll(async () => {
+  server = await RedisServer.start(['--appendfsync', 'no']);
+  raw = new Redis(server.port);
+});
+afterAll(async () => {
+  raw.disconnect();
+  await server.close();
+});
+beforeEach(() => raw.flushall());
+
+const open: ReplicatedCacheStorage[] = [];
+afterEach(async () => {
+  for (const storage of open.splice(0)) await storage.close();
+});
+
+async function start(): Promise<Cache> {
+  const clock = new HybridLogicalClock(randomBytes(8).toString('hex'));
+  const connection = openRedis({
+    mode: 'standalone',
+    host: '127.0.0.1',
+    port: server.port,
+    db: 0,
+    tls: false,
+    keyPrefix: 't:',
+    commandTimeoutMs: 1000,
+    connectTimeoutMs: 1000,
+  });
+  await connection.settled(1000);
+  const storage = new ReplicatedCacheStorage({
+    local: new MemoryCacheStorage({ maxBytes: 2 ** 25, now: () => clock.time() }),
+    clock,
+    codec: new EnvelopeCodec(),
+    shared: new RedisSide({ connection, maxLifeMs: 86_400_000, heartbeatMs: 100, timeoutMs: 300 }),
+    maxLifeMs: 86_400_000,
+    heartbeatMs: 50,
+  });
+  open.push(storage);
+  await storage.opened();
+  await storage.settled(1000);
+  while (storage.stats().coherence?.state !== 'armed') await sleep(1);
+  return new Cache({ storage });
+}
+
+const fleet = (): Promise<Cache[]> => Promise.all([start(), start(), start()]);
+
+/** A factory that counts its runs, and ends when it is told to. */
+function counted<T>(value: T) {
+  const gate = Promise.withResolvers<T>();
+  const counts = { runs: 0 };
+  const begun = Promise.withResolvers<void>();
+  return {
+    counts,
+    begun: begun.promise,
+    end: () => gate.resolve(value),
+    fail: (error: Error) => gate.reject(error),
+    factory: () => {
+      counts.runs += 1;
+      begun.resolve();
+      return gate.promise;
+    },
+  };
+}
+
+describe('one computation over all instances', () => {
+  it('runs the factory once for 1500 calls of one cold key on three instances', async () => {
+    const caches = await fleet();
+    const { factory, counts, begun, end } = counted({ n: 1 });
+    const calls = caches.flatMap((cache) =>
+      Array.from({ length: 500 }, () => cache.getOrSet('cold', factory)),
+    );
+    await begun;
+    await sleep(50);
+    end();
+    const values = await Promise.all(calls);
+    expect(values.every((value) => value.n === 1)).toBe(true);
+    expect(counts.runs).toBe(1);
+    expect(caches.map((cache) => cache.stats().computed).sort()).toEqual([0, 0, 1]);
+    expect(await raw.keys('t:*:o:*')).toEqual([]);
+  });
+
+  it('runs it once on each instance while Redis is away', async () => {
+    const caches = await fleet();
+    server.freeze();
+    const { factory, counts, end } = counted(1);
+    const calls = caches.flatMap((cache) =>
+      Array.from({ length: 500 }, () => cache.getOrSet('cold', factory)),
+    );
+    while (counts.runs < 3) await sleep(5);
+    end();
+    await Promise.all(calls);
+    server.thaw();
+    expect(counts.runs).toBe(3);
+  });
+
+  it('gives the waiters of another instance the result as soon as it is there', async () => {
+    const [a, b] = await fleet();
+    const first = counted('value');
+    const holder = a?.getOrSet('key', first.factory);
+    await first.begun;
+    const waiter = b?.resolve('key', () => 'never');
+    await sleep(100);
+    first.end();
+    await holder;
+    const endedMs = performance.now();
+    expect(await waiter).toMatchObject({ kind: 'collapsed', entry: { value: 'value' } });
+    expect(performance.now() - endedMs).toBeLessThan(200);
+  });
+
+  it('lets the next one compute when the factory fails, one after the other', async () => {
+    const caches = await fleet();
+    const first = counted('never');
+    const failing = caches[0]?.getOrSet('key', first.factory);
+    await first.begun;
+    const second = counted('second');
+    const waiting = caches.slice(1).map((cache) => cache.getOrSet('key', second.factory));
+    first.fail(new Error('broken'));
+    await expect(failing).rejects.toThrow('broken');
+    await second.begun;
+    second.end();
+    expect(await Promise.all(waiting)).toEqual(['second', 'second']);
+    expect(second.counts.runs).toBe(1);
+  });
+
+  it('never overtakes a delete, clear or invalidation that comes during the run', async () => {
+    const [a, b] = await fleet();
+    for (const change of ['delete', 'clear', 'invalidate'] as const) {
+      const first = counted('before');
+      const holder = a?.getOrSet('key', first.factory, { tags: ['tag'] });
+      await first.begun;
+      if (change === 'delete') await b?.delete('key');
+      else if (change === 'clear') await b?.clear();
+      else await b?.invalidateTags(['tag']);
+      const waiter = b?.getOrSet('key', () => 'after', { tags: ['tag'] });
+      first.end();
+      expect(await holder).toBe('before');
+      expect(await waiter).toBe('after');
+      expect(await a?.get('key')).toBe('after');
+      await b?.delete('key');
+    }
+  });
+
+  it('takes over from a holder that is gone when its lease has expired', async () => {
+    const [a] = await fleet();
+    await raw.set('t:default:o:{key}', 'somebody who died', 'PX', 400);
+    const begunMs = performance.now();
+    expect(await a?.getOrSet('key', () => 'taken over')).toBe('taken over');
+    expect(performance.now() - begunMs).toBeGreaterThan(350);
+    expect(performance.now() - begunMs).toBeLessThan(1500);
+  });
+
+  it('keeps its lease as long as it computes', async () => {
+    const [a, b] = await fleet();
+    const first = counted('value');
+    const holder = a?.getOrSet('key', first.factory);
+    await first.begun;
+    const waiter = b?.getOrSet('key', () => 'never');
+    await sleep(LEASE_MS + 1000);
+    first.end();
+    expect(await Promise.all([holder, waiter])).toEqual(['value', 'value']);
+  });
+
+  it('lets a waiter leave, and the others stay', async () => {
+    const [a, b] = await fleet();
+    const first = counted('value');
+    const holder = a?.getOrSet('key', first.factory);
+    await first.begun;
+    const leaver = new AbortController();
+    const left = b?.getOrSet('key', () => 'never', { signal: leaver.signal });
+    const stays = b?.getOrSet('key', () => 'never');
+    leaver.abort(new Error('gone'));
+    await expect(left).rejects.toThrow('gone');
+    first.end();
+    expect(await Promise.all([holder, stays])).toEqual(['value', 'value']);
+  });
+
+  it('is not joined by who asks for a computation of his own', async () => {
+    const [a, b] = await fleet();
+    const first = counted('first');
+    const holder = a?.getOrSet('key', first.factory);
+    await first.begun;
+    expect(await b?.getOrSet('key', () => 'own', { mode: 'refresh' })).toBe('own');
+    first.end();
+    expect(await holder).toBe('first');
+    expect(await a?.get('key')).toBe('own');
+  });
+});
