@@ -52,6 +52,6 @@ export class LeaseWaiters {
 
   /** Where nobody would be told any more. */
   wakeAll(): void {
-    for (const key of [...this.waiting.keys()]) this.wake(key);
+    for (const key of this.waiting.keys()) this.wake(key);
   }
 }
