@@ -534,7 +534,7 @@ export class Cache {
     let seen = stale?.version ?? '';
     for (let leaseBudget = budget; ; leaseBudget = this.storage.budget()) {
       const lease = await this.storage.lease(key, token, leaseBudget);
-      if (lease.kind === 'theirs') await this.storage.released(key, lease, signal);
+      if (lease.kind === 'theirs') await this.storage.released(lease, signal);
       // Its last holder may have ended since this look at the storage.
       else if (lease.known <= seen) return this.storage.holding(key, lease, () => run(lease.version));
       signal.throwIfAborted();

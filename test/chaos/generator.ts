@@ -37,6 +37,8 @@ const LONG_TTLS_MS = [3_600_000, 7_200_000, 86_400_000];
 export const SHORT_TTL_MS = 400;
 
 const LONGEST_FACTORY_MS = 150;
+/** A caller may wait for the factories of other instances, one after the other if they come to nothing. */
+const OTHERS_MS = 3 * LONGEST_FACTORY_MS;
 
 const LANDED: ReadonlySet<unknown> = new Set(['redis', 'outbox', 'local', 'superseded', 'none']);
 
@@ -266,12 +268,11 @@ function computed(
 ) {
   const { kind, id, write, beganAt } = result;
   if (kind !== 'computed' || beganAt === null) {
-    const othersMs = kind === 'collapsed' ? LONGEST_FACTORY_MS : 0;
-    const durationMs = Math.max(0, facts.durationMs - othersMs);
+    const durationMs = Math.max(0, facts.durationMs - (kind === 'collapsed' ? OTHERS_MS : 0));
     const value = id ?? undefined;
     return { kind: 'read' as const, value, durationMs, outcome: 'none' as const, expiresAt: Infinity };
   }
-  const durationMs = facts.durationMs - (attempt.factoryMs ?? 0);
+  const durationMs = Math.max(0, facts.durationMs - (attempt.factoryMs ?? 0) - OTHERS_MS);
   return { outcome: outcomeOf(write), durationMs, to: Math.min(facts.endedAt, Math.max(from, beganAt)) };
 }
 

@@ -20,38 +20,68 @@ export interface Held {
 export interface Busy {
   readonly kind: 'theirs';
   readonly forMs: number;
+  readonly watch: Watch;
 }
 
-/** Those who wait for a computation of another instance; woken when Redis tells of its end, or when their time is up. */
-export class LeaseWaiters {
-  private readonly waiting = new Map<string, Set<() => void>>();
+/** Of the end of one computation, from before Redis was asked who has it: it may be told before the answer is here. */
+export class Watch {
+  private wake: (() => void) | undefined;
+  private isTold = false;
 
-  constructor(private readonly timers: Timers) {}
+  constructor(
+    private readonly timers: Timers,
+    private readonly forget: (watch: Watch) => void,
+  ) {}
 
-  wait(key: string, maxMs: number, signal: AbortSignal): Promise<void> {
+  /** Resolves when it is told, when the time is up, or at an abort. Once; it has ended then. */
+  until(maxMs: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
-      const all = this.waiting.get(key) ?? new Set();
-      this.waiting.set(key, all);
       const wake = (): void => {
         this.timers.clear(timer);
         signal.removeEventListener('abort', wake);
-        all.delete(wake);
-        if (all.size === 0 && this.waiting.get(key) === all) this.waiting.delete(key);
+        this.end();
         resolve();
       };
       const timer = this.timers.set(maxMs, wake);
-      all.add(wake);
+      this.wake = wake;
       signal.addEventListener('abort', wake);
-      if (signal.aborted) wake();
+      if (this.isTold || signal.aborted) wake();
     });
   }
 
+  tell(): void {
+    this.isTold = true;
+    this.wake?.();
+  }
+
+  end(): void {
+    this.forget(this);
+  }
+}
+
+/** Those who wait for computations of other instances. */
+export class LeaseWaiters {
+  private readonly watches = new Map<string, Set<Watch>>();
+
+  constructor(private readonly timers: Timers) {}
+
+  watch(key: string): Watch {
+    const all = this.watches.get(key) ?? new Set();
+    this.watches.set(key, all);
+    const watch = new Watch(this.timers, (ended) => {
+      all.delete(ended);
+      if (all.size === 0 && this.watches.get(key) === all) this.watches.delete(key);
+    });
+    all.add(watch);
+    return watch;
+  }
+
   wake(key: string): void {
-    for (const wake of this.waiting.get(key) ?? []) wake();
+    for (const watch of this.watches.get(key) ?? []) watch.tell();
   }
 
   /** Where nobody would be told any more. */
   wakeAll(): void {
-    for (const key of this.waiting.keys()) this.wake(key);
+    for (const key of this.watches.keys()) this.wake(key);
   }
 }

@@ -91,7 +91,8 @@ const MIB = 1024 * 1024;
 const RESTAMPS = 2;
 /** Longer than any factory may run. */
 const FENCE_MS = 10 * 60_000;
-/** How often the end of another's computation is looked for where nobody tells of it, and how far apart that is. */
+/** How often the end of another's computation is looked for, where Redis tells of it and where not; and how far apart. */
+const TOLD_LOOK_MS = 1000;
 const UNTOLD_LOOK_MS = 250;
 const LOOK_SPREAD_MS = 100;
 /** One value may take this part of the outbox. */
@@ -290,14 +291,18 @@ export class Replica {
     const { clock } = this.state;
     let version = clock.tick();
     let hasAsked = false;
+    const watch = this.waiters.watch(key);
     for (let attempt = 0; this.session.online && attempt <= RESTAMPS; attempt += 1) {
       try {
         hasAsked = true;
         const deadlineMs = clock.time() + Math.min(budget.leftMs, LEASE_MS);
         const request = { version, fenceMs: FENCE_MS, token, leaseMs: LEASE_MS, deadlineMs };
         const outcome = await budget.spend(() => this.remote.lease(key, request));
-        if (outcome.kind === 'held') return { kind: 'theirs', forMs: outcome.forMs };
-        if (outcome.kind === 'fenced') return { kind: 'mine', version, token, known: outcome.known };
+        if (outcome.kind === 'held') return { kind: 'theirs', forMs: outcome.forMs, watch };
+        if (outcome.kind === 'fenced') {
+          watch.end();
+          return { kind: 'mine', version, token, known: outcome.known };
+        }
         if (outcome.kind === 'late') break;
         if (outcome.kind === 'behind') clock.observe(outcome.version);
         else this.session.realign(outcome.redisMs);
@@ -307,6 +312,7 @@ export class Replica {
       }
       version = clock.tick();
     }
+    watch.end();
     return { kind: 'mine', version, token: hasAsked ? token : undefined, known: '' };
   }
 
@@ -322,12 +328,11 @@ export class Replica {
   }
 
   /** Resolves when another instance has ended the computation of the key, or it is time to look; or at an abort. */
-  released(key: string, forMs: number, signal: AbortSignal): Promise<void> {
+  released({ forMs, watch }: Busy, signal: AbortSignal): Promise<void> {
     const { random } = this;
     // A push may be late, or lost with its channel. Who wakes by time does not wake with all the others.
-    const isTold = this.session.coherent;
-    const maxMs = isTold ? forMs : Math.min(forMs, UNTOLD_LOOK_MS);
-    return this.waiters.wait(key, maxMs + 1 + random() * LOOK_SPREAD_MS, signal);
+    const maxMs = Math.min(forMs, this.session.coherent ? TOLD_LOOK_MS : UNTOLD_LOOK_MS);
+    return watch.until(maxMs + 1 + random() * LOOK_SPREAD_MS, signal);
   }
 
   /** A factory's result. Never stamped anew: what came during its run wins. */

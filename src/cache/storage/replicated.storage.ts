@@ -214,8 +214,8 @@ export class ReplicatedCacheStorage implements CacheStorage, RedisListener {
   }
 
   /** Resolves when another instance has ended its computation of the key, or it is time to look again. */
-  released(key: string, { forMs }: Busy, signal: AbortSignal): Promise<void> {
-    return this.replica.released(key, forMs, signal);
+  released(busy: Busy, signal: AbortSignal): Promise<void> {
+    return this.replica.released(busy, signal);
   }
 
   /** A factory's result; it gives way to whatever came since `begin`. */
