@@ -96,8 +96,8 @@ export class RedisClusterServers {
 
   async replicasOf(master: ClusterNode): Promise<RedisServer[]> {
     const lines = (await master.cluster('REPLICAS', master.id)) as string[];
-    const ids = lines.map((line) => line.split(' ')[0]);
-    return this.nodes.filter(({ id }) => ids.includes(id)).map(({ server }) => server);
+    const ids = new Set(lines.map((line) => line.split(' ')[0]));
+    return this.nodes.filter(({ id }) => ids.has(id)).map(({ server }) => server);
   }
 
   async masterOf(key: string): Promise<ClusterNode> {
