@@ -109,6 +109,11 @@ export class AppInstance {
     }
   }
 
+  /** SIGSTOP, SIGCONT. */
+  signal(signal: NodeJS.Signals): void {
+    this.process?.kill(signal);
+  }
+
   /** kill -9. */
   async kill(): Promise<void> {
     const { process: child } = this;
