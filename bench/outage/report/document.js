@@ -54,8 +54,7 @@ const reading = `## How to read it
 - **\`disk\` answers a write when it is synced in its database**, in an outage or not: its writes take what the disk
   takes, and survive a \`kill -9\` for it. What a synced transaction of the database alone took meanwhile stands under
   Versions.
-- **While Redis is there, Athena asks it also for a key that it has**, where the peers answer from their L1. That is the
-  difference in the first column, and why B has no old values.
+- **Fast while Redis is there is not the question here**: the first column is there to show what an outage adds.
 - "Resident" is all memory of the process; with \`disk\` it includes the pages of the database that are mapped.
 
 ## What it does not say
