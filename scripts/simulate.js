@@ -1,6 +1,7 @@
 /** The simulator of the replication core for as long as you like; see HELP. `npm test` has 10 000 schedules of it. */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { format } from 'prettier';
 import './typescript.js';
 
 const HELP = `Usage: npm run simulate -- [options]
@@ -72,14 +73,17 @@ async function campaign(mutant) {
 async function allMutants() {
   const kills = [];
   for (const mutant of MUTANTS) {
-    const kill = await hunt(mutant, { firstSeed, maxSeeds: values.seeds === undefined ? 20_000 : seeds });
+    // What nothing depends on is looked for in vain.
+    const most = mutant.reason === undefined ? 20_000 : 2000;
+    const kill = await hunt(mutant, { firstSeed, maxSeeds: values.seeds === undefined ? most : seeds });
     const how =
       kill.seed === undefined ? `survives ${kill.schedules} schedules` : `seed ${kill.seed}, ${kill.promise}`;
     console.log(`${mutant.name}: ${how}`);
     kills.push(kill);
   }
-  writeFileSync(new URL('../docs/simulation-mutants.md', import.meta.url), tableOf(kills));
-  return kills.every(({ seed }) => seed !== undefined) ? 0 : 1;
+  const page = new URL('../docs/simulation-mutants.md', import.meta.url);
+  writeFileSync(page, await format(tableOf(kills), { parser: 'markdown' }));
+  return kills.every(({ mutant, seed }) => (seed === undefined) === (mutant.reason !== undefined)) ? 0 : 1;
 }
 
 async function trace() {

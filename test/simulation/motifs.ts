@@ -51,18 +51,19 @@ const MOTIFS: readonly Motif[] = [
   ],
   // A reply is on its way while the loss is noticed.
   ({ nodes: [a], random }, key) => [
-    [0, { kind: 'weather', node: a, delayMs: 120, lossRate: 0, twiceRate: 0, forMs: 500 }],
+    [0, { kind: 'weather', node: a, delayMs: 240, lossRate: 0, twiceRate: 0, forMs: 30 }],
     [1, remove(a, key)],
-    [random.between(0, 100), { kind: 'flush' }],
+    [random.between(10, 60), { kind: 'flush' }],
     [1, read(a, key)],
     [1, read(a, key)],
   ],
   // What waited is taken, and what replaces it meanwhile is refused.
   ({ nodes: [a], random }, key) => [
-    [0, { kind: 'reset', node: a, forMs: 300 }],
+    [0, { kind: 'weather', node: a, delayMs: 80, lossRate: 0, twiceRate: 0, forMs: 3 * SECOND }],
+    [0, { kind: 'reset', node: a, forMs: 50 }],
     [10, set(a, key)],
-    [300 + random.between(0, 200), set(a, key)],
-    [random.between(0, 2), { kind: 'refuse', what: 'sets', forMs: 500 }],
+    [random.between(100, 500), set(a, key)],
+    [random.between(0, 60), { kind: 'refuse', what: 'sets', forMs: SECOND }],
   ],
 ];
 

@@ -22,6 +22,8 @@ export interface Mutant {
   readonly apply?: () => () => void;
   /** The scripts without the rule. */
   readonly redis?: typeof ModelRedis;
+  /** No promise depends on it: why it is there all the same. */
+  readonly reason?: string;
 }
 
 type Method = (this: unknown, ...args: unknown[]) => unknown;
@@ -131,7 +133,13 @@ export const MUTANTS: readonly Mutant[] = [
     redis: WithoutAheadGate,
   },
   { name: 'no-fence', rule: '7: a live write is above the fence of a running factory', redis: WithoutFence },
-  { name: 'tie-won-by-set', rule: '3: of one version, the delete wins', redis: WithSetWinningTies },
+  {
+    name: 'tie-won-by-set',
+    rule: '3: of one version, the delete wins',
+    redis: WithSetWinningTies,
+    reason:
+      'a value that was given up here may be served as long as others have it; the rule only ends the matter',
+  },
   {
     name: 'expired-set-dropped',
     rule: '3: a queued set is never just skipped: expired, it shrinks to a tombstone',
@@ -460,19 +468,6 @@ export const MUTANTS: readonly Mutant[] = [
       ),
   },
   {
-    name: 'factory-not-announced',
-    rule: '7: the version of a factory is announced in Redis, above what is known there',
-    apply: () =>
-      patch(
-        REPLICA,
-        'begin',
-        () =>
-          function (this) {
-            return Promise.resolve(state(this).clock.tick());
-          },
-      ),
-  },
-  {
     name: 'life-from-the-end-of-a-factory',
     rule: '2: nothing lives longer than MAX_LIFE from its version',
     apply: () =>
@@ -628,6 +623,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'sets-drained-first',
     rule: '3: deletes are drained before sets',
+    reason: 'keys do not depend on each other; the order makes what is urgent quick, and versions decide',
     apply: () =>
       patch(
         OUTBOX,

@@ -331,6 +331,8 @@ export class Oracle implements RedisObserver {
         this.checkKept(record, newest, value?.version);
     }
     this.checkOwnOrder(key);
+    if (value !== undefined && hiddenBy(marks, { ...value, tags: [] }) === undefined)
+      this.checkRemembered(key, newest);
     const winner = this.byVersion.get(nameOf(key, newest));
     if (newest !== '' && winner === undefined) this.fail('P8', `${key}: nobody wrote ${newest}`);
     const brief = winner !== undefined && winner.kind !== 'delete' && this.isBrief(winner);
@@ -345,6 +347,19 @@ export class Oracle implements RedisObserver {
     const accepts = (version: string | undefined): boolean =>
       brief || version === visible || (mayMiss && version === undefined);
     return { visible, accepts };
+  }
+
+  /** What waits anywhere is sent, whether somebody reads it or not. */
+  checkDrained(redis: ModelRedis): void {
+    const marks = redis.marks?.versions ?? new Map<string, string>();
+    for (const record of this.writes) {
+      if (record.appliedAt !== undefined || isDead(record) || !this.isOwed(record)) continue;
+      const { key, version } = record;
+      const { value, guard } = redis.slot(key);
+      const newest = guard?.version ?? value?.version ?? '';
+      if (newest >= version || this.hasExpired(version) || hiddenBy(marks, record) !== undefined) continue;
+      this.fail('P2 drained', `${key}: ${version} of node ${record.process.node} was not sent`);
+    }
   }
 
   settleMarks(marks: MarksRecord): void {
@@ -540,6 +555,19 @@ export class Oracle implements RedisObserver {
     );
   }
 
+  /** Who has read that it is gone, restores that where Redis has lost it. */
+  private checkRemembered(key: string, newest: string): void {
+    for (const [process, { gone }] of this.knowledge) {
+      const { version = '' } = gone.get(key) ?? {};
+      if (version <= newest || process.endedAt !== undefined || process.overflowed) continue;
+      if (!this.hasExpired(version))
+        this.fail(
+          'P3 known',
+          `${key}: ${newest} is there, and node ${process.node} knows that ${version} is gone`,
+        );
+    }
+  }
+
   private checkWinner(winner: WriteRecord, isThere: boolean, marks: MarksRecord): void {
     const { key, version, kind } = winner;
     const isGone = kind === 'delete' || winner.expiresAt <= this.options.time();
@@ -561,8 +589,16 @@ export class Oracle implements RedisObserver {
     if (record.replaced || this.isGivenUp(record) || this.isPast(record) || this.isCovered(record))
       return false;
     if (!isDead(record)) return true;
-    if (!record.process.durable || record.outcome !== 'outbox') return false;
+    if (!record.process.durable) return false;
+    if (record.outcome !== 'outbox') return this.isOfferedByDisk(record);
     return record.kind === 'delete' || record.appliedAt === undefined;
+  }
+
+  /** The disk of its owner has the value, and whoever starts with it sees that Redis has lost everything. */
+  private isOfferedByDisk({ key, kind, appliedAt = 0, expiresAt, process }: WriteRecord): boolean {
+    if (kind === 'delete' || process.overflowed || expiresAt <= this.options.time()) return false;
+    const lostAlone = Math.max(this.lostAt.get(key) ?? 0, this.evictedAt.get(key) ?? 0) > appliedAt;
+    return !lostAlone && !this.hasFaded(key) && this.allLostAt > appliedAt;
   }
 
   /** A full outbox costs values, and what it remembers of what Redis has; never a delete that Redis has not. */

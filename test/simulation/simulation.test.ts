@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { hunt } from './hunt.js';
 import { ModelRedis } from './model-redis.js';
 import { mutantNamed } from './mutants.js';
 import { KINDS, scheduleOf } from './schedule.js';
@@ -6,6 +7,21 @@ import { shrink } from './shrink.js';
 import { explain, runSeed, simulate } from './simulate.js';
 
 const SCHEDULES = 10_000;
+/** The others take longer; see `npm run simulate -- --mutants`. */
+const SOON_KILLED = [
+  'no-version-check',
+  'no-tombstone',
+  'short-tombstone',
+  'late-set-skipped',
+  'stamp-at-end',
+  'marks-at-connect-only',
+  'serves-before-marks',
+  'no-read-merge',
+  'no-restamp-of-live',
+  'no-incarnation-check',
+  'journal-not-written',
+  'cold-joiner-believes',
+];
 
 describe('the replication core, simulated', () => {
   it(`keeps its promises in ${SCHEDULES} schedules, in which everything happens that can`, async () => {
@@ -14,6 +30,11 @@ describe('the replication core, simulated', () => {
     expect(schedules).toBe(SCHEDULES);
     expect(KINDS.filter((kind) => (actions.get(kind) ?? 0) < SCHEDULES / 10)).toEqual([]);
   }, 120_000);
+
+  it.each(SOON_KILLED)('sees that a rule is missing: %s', async (name) => {
+    const { promise } = await hunt(mutantNamed(name), { firstSeed: 1, maxSeeds: 500 });
+    expect(promise).toBeDefined();
+  });
 
   it('plays a seed the same way each time', async () => {
     const runs = [await runSeed(7, { traced: true }), await runSeed(7, { traced: true })];

@@ -34,6 +34,8 @@ interface Node {
 }
 
 const HEARTBEAT_MS = 1000;
+/** When Redis saved its data last, from the start: all have met by then. */
+const SNAPSHOT_MS = 1000;
 const MERGE_HEARTBEATS = 25;
 const JOINER: NodePlan = { disk: false, skewMs: 40_000, driftPpm: 20, startMs: 0 };
 
@@ -186,7 +188,7 @@ export class Simulation implements World {
   /** It starts again with what it had saved: every second, or once in a while, or never. */
   private lostMs(loses: Extract<Action, { kind: 'restart' }>['loses']): number {
     if (loses === 'a second') return 1000;
-    return loses === 'most' ? 0.9 * (this.trueTime() - EPOCH_MS) : 0;
+    return loses === 'most' ? this.trueTime() - EPOCH_MS - SNAPSHOT_MS : 0;
   }
 
   private setRedisClock(ms: number): void {
@@ -249,6 +251,7 @@ export class Simulation implements World {
       if (beats === MERGE_HEARTBEATS) return this.oracle.fail('merge', this.describeUnmerged());
       await this.scheduler.advance(HEARTBEAT_MS);
     }
+    this.oracle.checkDrained(this.redis);
     await this.readAll();
     await this.scheduler.advance(2 * HEARTBEAT_MS);
     await this.readAll();
