@@ -199,10 +199,15 @@ export class ReplicaState {
     if (shrunk.length > 0) this.save(shrunk.map(({ key }) => key));
     if (foldInto === undefined) return false;
     this.counts.folded += 1;
-    this.marks.setClear(foldInto);
-    this.save(this.outbox.clearUpTo(foldInto));
-    this.saveMarks();
+    this.clearUpTo(foldInto);
     return true;
+  }
+
+  /** The mark first: it stands for what is removed then, also in the journal of a process that dies in between. */
+  clearUpTo(version: string): void {
+    this.marks.setClear(version);
+    this.saveMarks();
+    this.save(this.outbox.clearUpTo(version));
   }
 
   private tellOfOverflow(): void {

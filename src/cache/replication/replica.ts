@@ -347,8 +347,7 @@ export class Replica {
   async clear(): Promise<Landing> {
     const { state } = this;
     const version = this.markVersion();
-    state.marks.setClear(version);
-    state.save(state.outbox.clearUpTo(version));
+    state.clearUpTo(version);
     // Of an instance that is alone: what it has is gone, and others are not concerned.
     if (this.alone) {
       await state.local.clear();
