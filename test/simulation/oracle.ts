@@ -202,7 +202,10 @@ export class Oracle implements RedisObserver {
   restampedMark(process: ProcessRecord, name: string, former: string, next: string): void {
     for (const record of this.markRecords) {
       const isMeant = record.name === name || (name === 'floor' && record.name !== 'clear');
-      if (record.process.node !== process.node || !isMeant || record.version > former) continue;
+      if (record.process.node !== process.node || !isMeant) continue;
+      // By the clock of another Redis the new one may be before what was right by the former one.
+      if (record.version > next && record.redisClock !== this.redisClock) record.replaced = true;
+      if (record.version > former) continue;
       if (record.appliedAt !== undefined) continue;
       record.replaced ||= record.version !== former;
       record.version = next;
@@ -628,7 +631,9 @@ export class Oracle implements RedisObserver {
   private isMarkOwed(record: MarkRecord): boolean {
     if (!isAccepted(record)) return false;
     if (record.appliedAt !== undefined && this.marksLostAt < record.appliedAt) return true;
-    return !isDead(record) || (record.process.durable && record.outcome === 'outbox');
+    if (!isDead(record)) return true;
+    // What a full outbox folded is in its journal, or the mark that stands for it is.
+    return record.process.durable && record.outcome === 'outbox' && !record.replaced;
   }
 
   private isOwn(record: WriteRecord | MarkRecord, process: ProcessRecord): boolean {
