@@ -65,7 +65,8 @@ async function campaign(mutant) {
   const report = await simulate({ ...options, onProgress: (figures) => console.log(rate(figures)) });
   console.log(rate(report));
   for (const [kind, count] of [...report.actions].sort()) console.log(`  ${kind.padEnd(12)} ${count}`);
-  if (report.failure !== undefined) console.log(await explain(report.failure, options));
+  if (report.failure === undefined) console.log(`No promise was broken in ${report.schedules} schedules.`);
+  else console.log(await explain(report.failure, options));
   undo?.();
   return (report.failure !== undefined) === (mutant === undefined) ? 1 : 0;
 }
