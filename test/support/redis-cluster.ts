@@ -64,7 +64,7 @@ export class RedisClusterServers {
     private readonly nodeTimeoutMs: number,
   ) {}
 
-  static async start({ masters = 3, replicas = 1, nodeTimeoutMs = 1000 } = {}): Promise<RedisClusterServers> {
+  static async start({ masters = 3, replicas = 1, nodeTimeoutMs = 1500 } = {}): Promise<RedisClusterServers> {
     const all = masters * (1 + replicas);
     const nodes = await Promise.all(Array.from({ length: all }, () => ClusterNode.start(nodeTimeoutMs)));
     const cluster = new RedisClusterServers(nodes, nodeTimeoutMs);
@@ -157,7 +157,10 @@ export class RedisClusterServers {
         await from.admin.call('MIGRATE', '127.0.0.1', to.port, '', 0, 5000, 'REPLACE', 'KEYS', ...keys);
         if (first && halfwayMs > 0) await new Promise((resolve) => setTimeout(resolve, halfwayMs));
       }
-      for (const node of new Set([to, from, ...masters])) await node.cluster('SETSLOT', slot, 'NODE', to.id);
+      await to.cluster('SETSLOT', slot, 'NODE', to.id);
+      await from.cluster('SETSLOT', slot, 'NODE', to.id);
+      // The others would hear of it in time.
+      for (const node of masters) await node.cluster('SETSLOT', slot, 'NODE', to.id).catch(() => {});
     }
   }
 

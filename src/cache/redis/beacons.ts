@@ -19,8 +19,7 @@ export class Beacons {
   private readonly places: readonly string[];
   private names = new Map<string, string>();
   private checked = false;
-  private byMaster = new Map<RedisMaster, string>();
-  private masters: readonly RedisMaster[] = [];
+  private byMaster = new Map<RedisMaster, string | undefined>();
 
   constructor(
     private readonly connection: RedisLink,
@@ -90,11 +89,14 @@ export class Beacons {
     return `${birth.toString(16)}-${record.replace(BIRTH, '').slice(1)}+${known ? digest : 'changed'}`;
   }
 
+  /** It may have moved on with its slot since it was found. */
   private ofMaster(master: RedisMaster): string | undefined {
-    if (this.masters !== this.connection.masters) {
-      this.masters = this.connection.masters;
-      this.byMaster = new Map(this.places.map((place) => [this.connection.masterOf(place), place]));
-    }
+    const { connection, places } = this;
+    const found = this.byMaster.get(master);
+    if (this.byMaster.has(master) && (found === undefined || connection.masterOf(found) === master))
+      return found;
+    this.byMaster = new Map(connection.masters.map((each) => [each, undefined]));
+    for (const place of places) this.byMaster.set(connection.masterOf(place), place);
     return this.byMaster.get(master);
   }
 }

@@ -341,13 +341,14 @@ export class RedisCluster implements RedisLink {
     this.served = served;
     const masters = map.masters.map((address) => this.open(addressOf(address), address).connection);
     const anew = former.size > 0 && masters.some((master) => !former.has(master));
-    this.masters = masters;
+    const isSame = !anew && masters.length === former.size;
+    if (!isSame) this.masters = masters;
     for (const [name, { connection }] of this.servers) {
       if (masters.includes(connection)) continue;
       this.servers.delete(name);
       void connection.close();
     }
-    this.evaluate(anew || masters.length < former.size);
+    this.evaluate(!isSame);
   }
 
   /** After the first map: until each master was tried. */

@@ -64,7 +64,7 @@ export interface RedisMaster {
 export interface RedisLink extends RedisMaster {
   readonly state: RedisState;
   readonly available: boolean;
-  /** Another array when it has changed. */
+  /** Another array when they are other ones; not when slots move between them. */
   readonly masters: readonly RedisMaster[];
   /** Whoever has the key, or had it a moment ago. */
   masterOf(key: string): RedisMaster;
