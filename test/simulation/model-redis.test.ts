@@ -5,7 +5,7 @@ import { RedisConnection } from '../../src/cache/redis/connection.js';
 import { Keyspace } from '../../src/cache/redis/keyspace.js';
 import { RedisRemote } from '../../src/cache/redis/redis-remote.js';
 import type { Mutation } from '../../src/cache/replication/mutation.js';
-import type { LiveKey } from '../../src/cache/replication/remote.js';
+import type { LiveKey, MarksState } from '../../src/cache/replication/remote.js';
 import { RedisServer } from '../support/redis-server.js';
 import { ModelRedis } from './model-redis.js';
 import { Random } from './random.js';
@@ -89,6 +89,8 @@ class Both {
   });
   /** Some are used again. */
   private readonly stamps: string[] = [];
+  /** The marks as they were after the last exchange. */
+  private since: Readonly<Record<'real' | 'model', MarksState>> | undefined;
 
   constructor(private readonly random: Random) {}
 
@@ -110,8 +112,14 @@ class Both {
       case 5: {
         const ours = new Map(random.some(MARKS, 0.4).map((mark) => [mark, this.stamp()]));
         const incarnation = `${random.hex(4)}-${random.hex(8)}`;
-        const exchange = () => model.exchangeMarks(ours, incarnation);
-        return same(name, real.exchangeMarks(ours, incarnation), exchange);
+        const since = random.chance(0.7) ? this.since : undefined;
+        const answer = real.exchangeMarks(ours, incarnation, since?.real);
+        const exchange = () => model.exchangeMarks(ours, incarnation, since?.model);
+        return same(name, answer, exchange).then(async () => {
+          const { marks } = model.check([]);
+          const told = await answer.catch(() => undefined);
+          this.since = told && marks && { real: told, model: marks };
+        });
       }
       case 6:
         return this.reclaim(name);

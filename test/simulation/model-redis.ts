@@ -34,6 +34,8 @@ export type Known = Pick<Guard, 'version' | 'deleted'>;
 export interface MarksHash {
   readonly incarnation: string;
   readonly revision: number;
+  /** With which each of the versions came. */
+  readonly revisions: ReadonlyMap<string, number>;
   readonly versions: MarksRecord;
 }
 
@@ -143,11 +145,16 @@ export class ModelRedis {
     return { kind: 'fenced' };
   }
 
-  exchangeMarks(ours: MarksRecord, incarnationIfMissing: string): MarksExchange {
+  exchangeMarks(ours: MarksRecord, incarnationIfMissing: string, since?: MarksState): MarksExchange {
     const believed = new Map([...ours].filter(([, version]) => this.believesMark(version)));
     const created = this.hash === undefined;
     const fresh = this.isEmpty ? incarnationIfMissing.replace(/^[0-9a-f]+/, '0') : incarnationIfMissing;
-    const former = this.hash ?? { incarnation: fresh, revision: 0, versions: new Map() };
+    const former = this.hash ?? {
+      incarnation: fresh,
+      revision: 0,
+      revisions: new Map(),
+      versions: new Map(),
+    };
     const versions = mergedMarks(former.versions, believed);
     if (created || versions !== undefined) {
       if (this.refusing === 'writes') throw READ_ONLY;
@@ -155,10 +162,20 @@ export class ModelRedis {
         incarnation: former.incarnation,
         revision: former.revision + (versions === undefined ? 0 : 1),
         versions: versions ?? former.versions,
+        revisions: new Map(
+          [...(versions ?? former.versions)].map(([name, version]) => [
+            name,
+            former.versions.get(name) === version ? (former.revisions.get(name) ?? 0) : former.revision + 1,
+          ]),
+        ),
       });
     }
-    const { incarnation, revision, versions: marks } = this.hash ?? former;
-    return { incarnation, revision, marks, created, redisMs: Math.floor(this.options.now()) };
+    const { incarnation, revision, revisions, versions: all } = this.hash ?? former;
+    const isWhole = since?.incarnation !== incarnation;
+    const marks = isWhole
+      ? all
+      : new Map([...all].filter(([name]) => (revisions.get(name) ?? 0) > since.revision));
+    return { incarnation, revision, marks, isWhole, created, redisMs: Math.floor(this.options.now()) };
   }
 
   /** Values that are there and can be believed. */

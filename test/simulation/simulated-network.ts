@@ -4,6 +4,7 @@ import type {
   ApplyOptions,
   LiveKey,
   MarksRecord,
+  MarksState,
   ReclaimOptions,
   Remote,
 } from '../../src/cache/replication/remote.js';
@@ -148,8 +149,12 @@ export class Link implements Remote {
     return this.call('fence', [key, version], (redis) => redis.fence(key, version, lifeMs));
   }
 
-  exchangeMarks(ours: MarksRecord, incarnation: string): ReturnType<Remote['exchangeMarks']> {
-    return this.call('exchangeMarks', [ours], (redis) => redis.exchangeMarks(ours, incarnation));
+  exchangeMarks(
+    ours: MarksRecord,
+    incarnation: string,
+    since?: MarksState,
+  ): ReturnType<Remote['exchangeMarks']> {
+    return this.call('exchangeMarks', [ours], (redis) => redis.exchangeMarks(ours, incarnation, since));
   }
 
   hello(): ReturnType<Remote['hello']> {

@@ -50,6 +50,8 @@ export class RedisRemote implements Remote {
   private readonly readMarks: Request;
   private readonly beacons: Beacons;
   private readonly valueScan: ValueScan;
+  /** Of the record of the marks, as it was last seen. */
+  private recordName = '';
 
   constructor({ connection, namespace, maxLifeMs }: RedisRemoteOptions) {
     this.connection = connection;
@@ -156,19 +158,36 @@ export class RedisRemote implements Remote {
     valueOf(reply);
   }
 
-  async exchangeMarks(ours: MarksRecord, incarnationIfMissing: string): Promise<MarksExchange> {
+  async exchangeMarks(
+    ours: MarksRecord,
+    incarnationIfMissing: string,
+    since?: MarksState,
+  ): Promise<MarksExchange> {
     const fresh = await this.beacons.check(incarnationIfMissing);
-    const args = [this.keyspace.marks, fresh, this.beacons.needed ? '0' : '1'];
+    const isSame = since !== undefined && since.incarnation === this.beacons.incarnationOf(this.recordName);
+    const known = isSame ? [this.recordName, String(since.revision)] : ['', '-1'];
+    const args = [this.keyspace.marks, fresh, this.beacons.needed ? '0' : '1', ...known];
     for (const [name, version] of ours) args.push(markField(name), version);
     const [reply] = await this.send([{ run: EXCHANGE_MARKS, args }]);
-    const [created, fields, redisMs] = valueOf(reply) as [number, string[], string];
+    const [created, name, revision, news, redisMs] = valueOf(reply) as [
+      number,
+      string,
+      string,
+      string[],
+      string,
+    ];
+    this.recordName = name;
     const marks = new Map<string, string>();
-    for (let at = 0; at < fields.length; at += 2) marks.set(markName(fields[at] ?? ''), fields[at + 1] ?? '');
-    const incarnation = this.beacons.incarnationOf(marks.get('i') ?? '');
-    const revision = Number(marks.get('r') ?? 0);
-    marks.delete('i');
-    marks.delete('r');
-    return { incarnation, revision, marks, created: created === 1, redisMs: Number(redisMs) };
+    for (let at = 0; at < news.length; at += 2) marks.set(markName(news[at] ?? ''), news[at + 1] ?? '');
+    const incarnation = this.beacons.incarnationOf(name);
+    return {
+      incarnation,
+      revision: Number(revision),
+      marks,
+      isWhole: !isSame || incarnation !== since.incarnation,
+      created: created === 1,
+      redisMs: Number(redisMs),
+    };
   }
 
   async hello(): Promise<{ runId: string; redisMs: number }> {

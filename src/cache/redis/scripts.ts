@@ -136,26 +136,37 @@ return 0
 );
 
 /**
- * Merges marks by maximum and returns all of them; makes the record if it is missing. KEYS: the record. ARGV:
- * incarnation for a new record, '1' if this server has all the data (then the time at the beginning of the incarnation
- * gives way to 0 where there was nothing at all, which any marks could have concerned), then names and versions in turn. Tags at or below the floor go. The revision grows by one, if
- * anything changed. Marks from too far ahead are not taken: their writer sees it by the time in the answer. Where nothing
- * changes nothing is written, so that it works on a read-only Redis. The first write is an HDEL of nothing, because
- * memory is checked at a script's first write only
+ * Merges marks by maximum, and returns those that have changed since the caller looked, or all if the record is another
+ * one; makes it if it is missing. KEYS: the record. ARGV: incarnation for a new record, '1' if this server has all the
+ * data (then the time at the beginning of the incarnation gives way to 0 where there was nothing at all, which any marks
+ * could have concerned), the incarnation and the revision that the caller knows, then names and versions in turn.
+ *
+ * A field is the version, and the revision of the record with which it came. Tags at or below the floor go. The revision
+ * grows by one, if anything changed. Marks from too far ahead are not taken: their writer sees it by the time in the
+ * answer. Where nothing changes nothing is written, so that it works on a read-only Redis. The first write is an HDEL of
+ * nothing, because memory is checked at a script's first write only
  * (redis.io/docs/latest/develop/reference/errors/common/oom): so it works on a full Redis.
  */
 export const EXCHANGE_MARKS = script(
   1,
   `${PRELUDE}
-local record, incarnation = KEYS[1], ARGV[1]
-local marks, created, changed, writing = {}, 0, false, false
+local record, incarnation, created, writing = KEYS[1], ARGV[1], 0, false
+local marks, revisions, revision, changed = {}, {}, 0, false
+local known = nil
 local all = redis.call('HGETALL', record)
-for i = 1, #all, 2 do marks[all[i]] = all[i + 1] end
+for at = 1, #all, 2 do
+  local name, value = all[at], all[at + 1]
+  if name == 'i' then known = value
+  elseif name == 'r' then revision = tonumber(value)
+  else
+    marks[name] = string.sub(value, 1, 32)
+    revisions[name] = tonumber(string.sub(value, 34)) or 0
+  end
+end
 local function put(name, value)
   if not writing then redis.call('HDEL', record, '') end
   writing = true
   redis.call('HSET', record, name, value)
-  marks[name] = value
 end
 local function isTag(name) return string.sub(name, 1, 4) == 'tag:' end
 local function raiseFloor(version)
@@ -166,29 +177,38 @@ local function raiseFloor(version)
     end
   end
 end
-if not marks['i'] then
+if known then incarnation = known
+else
   if ARGV[2] == '1' and redis.call('DBSIZE') == 0 then incarnation = string.gsub(incarnation, '^%x+', '0') end
   put('i', incarnation)
   created = 1
 end
-for at = 3, #ARGV, 2 do
+for at = 5, #ARGV, 2 do
   local name, version = ARGV[at], ARGV[at + 1]
   local former = marks[name]
   local floor = isTag(name) and marks['floor']
   local isNews = not (former and former >= version) and not (floor and floor >= version)
   if isNews and believable(version) then
-    put(name, version)
+    put(name, version .. ':' .. string.format('%d', revision + 1))
+    marks[name] = version
+    revisions[name] = revision + 1
     changed = true
     if name == 'floor' then raiseFloor(version) end
   end
 end
-if changed then marks['r'] = tostring(redis.call('HINCRBY', record, 'r', 1)) end
-local merged = {}
-for name, version in pairs(marks) do
-  merged[#merged + 1] = name
-  merged[#merged + 1] = version
+if changed then
+  revision = revision + 1
+  put('r', string.format('%d', revision))
 end
-return {created, merged, tostring(nowMs)}
+local since = ARGV[3] == incarnation and tonumber(ARGV[4]) or -1
+local news = {}
+for name, version in pairs(marks) do
+  if revisions[name] > since then
+    news[#news + 1] = name
+    news[#news + 1] = version
+  end
+end
+return {created, incarnation, tostring(revision), news, tostring(nowMs)}
 `,
 );
 

@@ -72,9 +72,9 @@ export class Marks {
     return news;
   }
 
-  /** Whether a record, which was merged into this, has less. */
-  exceeds(record: MarksRecord): boolean {
-    return [...this.record()].some(([name, version]) => record.get(name) !== version);
+  /** What a record, which was merged into this, does not have. */
+  beyond(record: MarksRecord): Map<string, string> {
+    return new Map([...this.record()].filter(([name, version]) => record.get(name) !== version));
   }
 
   record(): Map<string, string> {
@@ -82,17 +82,6 @@ export class Marks {
     if (this.clearVersion !== '') record.set(CLEAR, this.clearVersion);
     if (this.floorVersion !== '') record.set(FLOOR, this.floorVersion);
     for (const [tag, version] of this.tags) record.set(TAG + tag, version);
-    return record;
-  }
-
-  /** The part of the record that concerns these tags, to be told to others; with the floor, if there is one. */
-  recordOf(tags: readonly string[]): Map<string, string> {
-    const record = new Map<string, string>();
-    if (this.floorVersion !== '') record.set(FLOOR, this.floorVersion);
-    for (const tag of tags) {
-      const version = this.tags.get(tag);
-      if (version !== undefined) record.set(TAG + tag, version);
-    }
     return record;
   }
 

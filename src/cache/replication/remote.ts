@@ -37,7 +37,7 @@ export interface Remote {
    * past Redis `TIME` is not taken. Makes the record if it is missing; `incarnationIfMissing` begins with the time in
    * hex, and a hyphen, and the time gives way to 0 in an empty Redis.
    */
-  exchangeMarks(ours: MarksRecord, incarnationIfMissing: string): Promise<MarksExchange>;
+  exchangeMarks(ours: MarksRecord, incarnationIfMissing: string, since?: MarksState): Promise<MarksExchange>;
   /** Once for each connection. */
   hello(): Promise<{ readonly runId: string; readonly redisMs: number }>;
   /** The heartbeat. Reads the marks record, so that an LRU keeps it. */
@@ -157,6 +157,8 @@ export interface MarksState {
 
 export interface MarksExchange extends MarksState {
   readonly marks: MarksRecord;
+  /** All of them; else only what has changed `since`. */
+  readonly isWhole: boolean;
   /** Whether this call made the record. */
   readonly created: boolean;
   readonly redisMs: number;

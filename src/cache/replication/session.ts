@@ -47,6 +47,10 @@ export class Session {
   private marksState: MarksState | undefined;
   /** Redis does not have all that is marked here, though it answers: it was read-only, or there was too much to keep. */
   private marksUntold = false;
+  /** What Redis is known to have. */
+  private readonly toldMarks = new Map<string, string>();
+  /** A failover may have lost the last of what the former had, under the same name. */
+  private isNewServer = true;
   private acquaintance: Acquaintance | undefined;
   private dataLost = false;
   private cold = false;
@@ -248,6 +252,7 @@ export class Session {
   private async introduce(number: number): Promise<void> {
     const { state, options } = this;
     const told = this.marksTold;
+    this.isNewServer = true;
     const begunMs = state.clock.machineTime();
     const { runId, redisMs } = await options.remote.hello();
     const correctionMs = state.clock.align(redisMs, begunMs);
@@ -306,19 +311,36 @@ export class Session {
     // Its birth stands in its name: whoever has no memory of it knows how young it is.
     const nowMs = Math.floor(state.clock.time());
     const fresh = `${nowMs.toString(16)}-${options.random().toString(16).slice(2)}`;
-    const ours = state.marks.record();
+    const { number } = this;
+    const since = this.isNewServer ? undefined : this.marksState;
+    if (since === undefined) this.toldMarks.clear();
+    const ours = state.marks.beyond(this.toldMarks);
     this.marksUntold = true;
-    const answer = await options.remote.exchangeMarks(ours, fresh);
+    const answer = await options.remote.exchangeMarks(ours, fresh, since);
+    if (number === this.number) this.isNewServer = false;
     const limit = answer.redisMs + CLOCK_AHEAD_MS;
     const notTaken = [...ours.values()].some((version) => versionMs(version) > limit);
     if (notTaken) this.realign(answer.redisMs);
     for (const version of answer.marks.values()) state.clock.observe(version);
     if (state.marks.merge(answer.marks)) state.saveMarks();
-    this.marksUntold = state.marks.exceeds(answer.marks);
+    if (answer.isWhole) this.toldMarks.clear();
+    for (const [name, version] of answer.marks) this.toldMarks.set(name, version);
+    if (this.toldMarks.size > 2 * state.marks.size + 100) this.forgetToldMarks();
+    const isMissing = state.marks.beyond(this.toldMarks).size > 0;
+    this.marksUntold = isMissing;
     this.marksState = { incarnation: answer.incarnation, revision: answer.revision };
     if (former === undefined) this.beCold(nowMs - Number.parseInt(answer.incarnation, 16));
     else if (former !== answer.incarnation) this.noteLoss();
-    return notTaken ? this.exchange() : answer;
+    // It is another record, which does not have what the last one had.
+    return notTaken || (isMissing && answer.isWhole && ours.size < state.marks.record().size)
+      ? this.exchange()
+      : answer;
+  }
+
+  /** Of what has been folded or has expired. */
+  private forgetToldMarks(): void {
+    const record = this.state.marks.record();
+    for (const name of this.toldMarks.keys()) if (!record.has(name)) this.toldMarks.delete(name);
   }
 
   /**

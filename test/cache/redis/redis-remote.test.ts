@@ -524,7 +524,7 @@ describe('marks', () => {
     const ours = new Map(tags.map((tag) => [`tag:${tag}`, clock.tick()]));
     const { marks } = await remote.exchangeMarks(ours, 'inc');
     expect(marks).toEqual(ours);
-    expect(await raw.hget('test:default:m', 'tag:x')).toBe(ours.get('tag:x'));
+    expect(await raw.hget('test:default:m', 'tag:x')).toBe(`${ours.get('tag:x')}:1`);
   });
 
   it('are missing after a flush, which every read and beat shows', async () => {
