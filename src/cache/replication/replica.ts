@@ -8,7 +8,7 @@ import type { Journal } from './journal.js';
 import type { Busy, Held } from './lease.js';
 import { LEASE_MS, LeaseWaiters } from './lease.js';
 import type { LocalStore } from './local-copy.js';
-import { Marks } from './marks.js';
+import { CLEAR, Marks } from './marks.js';
 import { liveKeys } from './live-keys.js';
 import type { Mutation } from './mutation.js';
 import { CLOCK_AHEAD_MS, versionMs } from './mutation.js';
@@ -111,6 +111,8 @@ export class Replica {
   private readonly random: () => number;
   private readonly callBudgetMs: number;
   private readonly timers: Timers;
+  /** Of an instance that is alone. */
+  private ownClear: string | undefined;
   private readonly maxLifeMs: number;
   private readonly largest: number;
 
@@ -347,19 +349,32 @@ export class Replica {
   async clear(): Promise<Landing> {
     const { state } = this;
     const version = this.markVersion();
+    if (this.alone) return this.clearAlone(version);
     state.clearUpTo(version);
-    // Of an instance that is alone: what it has is gone, and others are not concerned.
-    if (this.alone) {
-      await state.local.clear();
-      return 'local';
-    }
     const cleared = state.local.clear();
     const [landed] = await Promise.all([
       this.tellMarks(),
-      this.alone ? cleared : cleared.catch((error: unknown) => state.swallow(error)),
+      cleared.catch((error: unknown) => state.swallow(error)),
     ]);
     this.session.reclaim();
     return landed;
+  }
+
+  /**
+   * What is here is gone, and the mark is for running factories only: should there be a Redis one day, the entries of
+   * others are not concerned. What an earlier process has deleted and not sent stays to be sent.
+   */
+  private async clearAlone(version: string): Promise<'local'> {
+    const { state } = this;
+    state.marks.setClear(version);
+    this.ownClear = version;
+    const values = [...state.outbox.all()].filter(({ mutation }) => mutation.bytes !== undefined);
+    for (const { mutation } of values) state.outbox.shrink(mutation);
+    await Promise.all([
+      state.local.clear(),
+      state.persistence.saveItems(values.map(({ mutation }) => mutation.key)),
+    ]);
+    return 'local';
   }
 
   /** Every entry that carries one of these tags is a miss from now on. */
@@ -398,7 +413,9 @@ export class Replica {
       }
     }
     session.tellMarksLater();
-    await state.persistence.saveMarks(state.marks.record()).catch((error: unknown) => state.swallow(error));
+    const record = state.marks.record();
+    if (record.get(CLEAR) === this.ownClear) record.delete(CLEAR);
+    await state.persistence.saveMarks(record).catch((error: unknown) => state.swallow(error));
     return this.alone ? 'local' : 'outbox';
   }
 

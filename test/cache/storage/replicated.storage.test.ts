@@ -317,6 +317,7 @@ describe('ReplicatedCacheStorage', () => {
     await others.write('theirs', draft('theirs'));
     const single = await alone(local);
     await single.clear();
+    await single.invalidateTags(['none']);
     await single.write('own', draft('own'));
     await single.close();
     const joined = await replicated(local, { flush: false });
