@@ -18,7 +18,7 @@ const method = (seconds) => `## Method
 
 - Each configuration has a Redis of its own on loopback, and its processes: **A** works, **B** holds old values in its
   L1, **C** starts when all is over. One more has written what is in Redis only, and has ended.
-- Redis goes away for ${seconds} s, in two ways. **kill -9**: the process is gone and its sockets are closed; it comes
+- Redis goes away for ${seconds} s (and up to 3 s more, while nobody calls: the servers come back one after the other), in two ways. **kill -9**: the process is gone and its sockets are closed; it comes
   back with its data (AOF). **SIGSTOP**: the sockets stay open and nothing answers, as behind a silent cut; then SIGCONT.
 - A calls at a steady pace and does not wait for answers, as users do not wait for each other. While Redis is away:
   ${TICKS.during} rounds of 5 \`set\`, one \`get\` of a key in its L1, one \`get\` of a key that is in Redis only, one \`getOrSet\` of
@@ -31,7 +31,7 @@ const method = (seconds) => `## Method
   empty Redis: away for 3 s, and back without its data. The start: the process is there, Redis is not. Memory: after a
   forced collection, before and after 100 000 writes of 1 KB to 100 keys, as fast as they can be called.
 - All configurations go through the same steps at the same time, and their rounds are spread over the beat so that they
-  meet as little as possible; the servers come back one after the other. Processes start two at a time, before anything is measured; starts and floods, which are
+  meet as little as possible. Processes start two at a time, before anything is measured; starts and floods, which are
   measured, are taken one or two at a time.`;
 
 const reading = `## How to read it
