@@ -109,18 +109,8 @@ class Both {
         return same(name, real.fence(key, version, DAY_MS), fence);
       }
       case 4:
-      case 5: {
-        const ours = new Map(random.some(MARKS, 0.4).map((mark) => [mark, this.stamp()]));
-        const incarnation = `${random.hex(4)}-${random.hex(8)}`;
-        const since = random.chance(0.7) ? this.since : undefined;
-        const answer = real.exchangeMarks(ours, incarnation, since?.real);
-        const exchange = () => model.exchangeMarks(ours, incarnation, since?.model);
-        return same(name, answer, exchange).then(async () => {
-          const { marks } = model.check([]);
-          const told = await answer.catch(() => undefined);
-          this.since = told && marks && { real: told, model: marks };
-        });
-      }
+      case 5:
+        return this.exchange(name);
       case 6:
         return this.reclaim(name);
       case 7:
@@ -173,6 +163,18 @@ class Both {
       this.model.evict(key, PARTS[part] ?? 'value');
       await raw.del(this.keyspace.all(key)[part] ?? '');
     }
+  }
+
+  private async exchange(name: string): Promise<void> {
+    const { random, real, model } = this;
+    const ours = new Map(random.some(MARKS, 0.4).map((mark) => [mark, this.stamp()]));
+    const incarnation = `${random.hex(4)}-${random.hex(8)}`;
+    const since = random.chance(0.7) ? this.since : undefined;
+    const answer = real.exchangeMarks(ours, incarnation, since?.real);
+    await same(name, answer, () => model.exchangeMarks(ours, incarnation, since?.model));
+    const { marks } = model.check([]);
+    const told = await answer.catch(() => undefined);
+    this.since = told && marks && { real: told, model: marks };
   }
 
   private async reclaim(name: string): Promise<void> {
