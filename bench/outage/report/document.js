@@ -47,6 +47,8 @@ const reading = `## How to read it
   without which the process ends when Redis does.
 - *cacheable, sync* sends each value to the L1 of the others, so for it no key is "not in L1". Configurations without a
   bus keep old values in B until their TTL also without any outage.
+- What a bus says while the other has not subscribed again is lost: whether B keeps old values after a kill -9 is chance
+  with a bus, and differs from run to run.
 - bentocache runs on ioredis 5 (its peer range), where a call gives up after about 10 s; the keyv stores on node-redis.
 - **With \`memory\` a restart in the outage loses what only that process knew**, by design: \`disk\` is there for it. Under
   SIGSTOP some writes of a killed process are still in the socket, and run when Redis goes on; that is why the figures
