@@ -60,7 +60,9 @@ describe('one computation over processes', () => {
     const results = resultsOf(await Promise.all(waiting));
     expect(results.filter(({ kind }) => kind === 'computed')).toHaveLength(1);
     cluster.instance(0).signal('SIGCONT');
-    expect((await holder).result).toMatchObject({ kind: 'computed', write: 'superseded' });
+    // Where its connection did not survive the stop, it learns that at the merge.
+    const { write } = (await holder).result as { write: string };
+    expect(['superseded', 'outbox']).toContain(write);
     await cluster.merged();
     for (const instance of cluster.instances) {
       expect(await instance.ask('get', { key: 'stopped' })).toBe(results[0]?.id);

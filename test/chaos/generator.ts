@@ -1,3 +1,4 @@
+import { LEASE_MS } from '../../src/cache/replication/lease.js';
 import type { AppInstance, Answer } from './app-instance.js';
 import { InstanceDied } from './app-instance.js';
 import type { History, Kind, Outcome } from './history.js';
@@ -37,8 +38,8 @@ const LONG_TTLS_MS = [3_600_000, 7_200_000, 86_400_000];
 export const SHORT_TTL_MS = 400;
 
 const LONGEST_FACTORY_MS = 150;
-/** A caller may wait for the factories of other instances, one after the other if they come to nothing. */
-const OTHERS_MS = 3 * LONGEST_FACTORY_MS;
+/** A caller may wait for the factories of other instances, and for the lease of one that has been cut off. */
+const OTHERS_MS = LEASE_MS + 3 * LONGEST_FACTORY_MS;
 
 const LANDED: ReadonlySet<unknown> = new Set(['redis', 'outbox', 'local', 'superseded', 'none']);
 

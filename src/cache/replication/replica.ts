@@ -95,6 +95,8 @@ const FENCE_MS = 10 * 60_000;
 const TOLD_LOOK_MS = 1000;
 const UNTOLD_LOOK_MS = 250;
 const LOOK_SPREAD_MS = 100;
+/** What is beyond expires by itself. */
+const MAX_UNRELEASED = 1000;
 /** One value may take this part of the outbox. */
 const LARGEST_PART = 1 / 4;
 
@@ -108,6 +110,8 @@ export class Replica {
   private readonly remote: Remote;
   private readonly alone: boolean;
   private readonly waiters: LeaseWaiters;
+  /** Keys by tokens that Redis may still have. */
+  private readonly unreleased = new Map<string, string>();
   private readonly random: () => number;
   private readonly callBudgetMs: number;
   private readonly timers: Timers;
@@ -143,6 +147,7 @@ export class Replica {
     this.maxLifeMs = maxLifeMs;
     this.largest = Math.floor(outboxMaxBytes * LARGEST_PART);
     this.session = new Session(this.state, {
+      onOnline: () => void this.releaseAll(),
       remote,
       timers,
       random,
@@ -324,9 +329,21 @@ export class Replica {
     await this.remote.renew(key, token, LEASE_MS).catch((error: unknown) => this.session.fault(error));
   }
 
+  /** Where Redis is away it is done when that is back: others must not wait for a lease that nobody uses. */
   async release(key: string, token: string): Promise<void> {
-    if (!this.session.online) return;
-    await this.remote.release(key, token).catch((error: unknown) => this.session.fault(error));
+    this.unreleased.set(token, key);
+    if (this.unreleased.size > MAX_UNRELEASED) this.unreleased.delete(firstOf(this.unreleased) ?? token);
+    if (this.session.online) await this.releaseAll();
+  }
+
+  private async releaseAll(): Promise<void> {
+    const releases = [...this.unreleased].map(async ([token, key]) => {
+      await this.remote.release(key, token);
+      this.unreleased.delete(token);
+    });
+    for (const { status, reason } of (await Promise.allSettled(releases)) as PromiseRejectedResult[]) {
+      if (status === 'rejected') this.session.fault(reason);
+    }
   }
 
   /** Resolves when another instance has ended the computation of the key, or it is time to look; or at an abort. */
@@ -761,3 +778,5 @@ function found(entry: CacheEntry | undefined, from: Found['from']): Found | unde
 
 /** The connection is not the same any more, or may not be believed yet. */
 const NOT_CONFIRMED = new StorageUnavailableError('redis', 'its marks could not be merged');
+
+const firstOf = <K>(map: ReadonlyMap<K, unknown>): K | undefined => map.keys().next().value;

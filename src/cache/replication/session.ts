@@ -9,6 +9,8 @@ import type { ApplyOutcome, MarksExchange, MarksState, Remote } from './remote.j
 import type { ReplicaState } from './replica-state.js';
 
 export interface SessionOptions {
+  /** Called each time that it is online again. */
+  readonly onOnline: () => void;
   readonly remote: Remote;
   readonly timers: Timers;
   /** 0 to 1. */
@@ -272,6 +274,7 @@ export class Session {
     this.marksSeen = told;
     this.online = true;
     this.hasToldOfFailure = false;
+    options.onOnline();
     void this.saveState();
     const pending = state.outbox.pendingCount;
     if (pending > 0 || this.dataLost) {

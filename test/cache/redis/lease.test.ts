@@ -164,6 +164,21 @@ describe('one computation over all instances', () => {
     expect(performance.now() - begunMs).toBeLessThan(1500);
   });
 
+  it('releases what it could not release while Redis was away as soon as that is back', async () => {
+    const [a, b] = await fleet();
+    const first = counted('value');
+    const holder = a?.getOrSet('key', first.factory);
+    await first.begun;
+    server.freeze();
+    first.end();
+    expect(await holder).toBe('value');
+    server.thaw();
+    const backMs = performance.now();
+    while (b?.stats().storage.replication?.online !== true) await sleep(5);
+    expect(['value', 'own']).toContain(await b.getOrSet('key', () => 'own'));
+    expect(performance.now() - backMs).toBeLessThan(LEASE_MS - 1500);
+  });
+
   it('keeps its lease as long as it computes', async () => {
     const [a, b] = await fleet();
     const first = counted('value');
