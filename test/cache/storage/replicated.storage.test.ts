@@ -284,6 +284,7 @@ describe('ReplicatedCacheStorage', () => {
     await a.write('key', draft('old'));
     expect(await valueOf(b, 'key')).toBe('old');
     await a.write('key', draft('x'.repeat(20_000)));
+    while ((await valueOf(b, 'key')) === 'old') await sleep(1);
     expect(await valueOf(b, 'key')).toHaveLength(20_000);
     server.freeze();
     expect([await valueOf(a, 'key'), await valueOf(b, 'key')]).toEqual([undefined, undefined]);
