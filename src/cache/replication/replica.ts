@@ -14,7 +14,7 @@ import type { Mutation } from './mutation.js';
 import { CLOCK_AHEAD_MS, versionMs } from './mutation.js';
 import type { OutboxCounts } from './outbox.js';
 import { Outbox } from './outbox.js';
-import type { ApplyOutcome, Remote, RemoteValue } from './remote.js';
+import type { ApplyOutcome, FenceOutcome, LeaseOutcome, Remote, RemoteValue } from './remote.js';
 import { NO_REMOTE } from './remote.js';
 import type { EntryCodec, Known, ReplicaCounts, ReplicaEvent } from './replica-state.js';
 import { ReplicaState } from './replica-state.js';
@@ -271,56 +271,50 @@ export class Replica {
    * whoever writes or deletes the key meanwhile gets a version above it.
    */
   async begin(key: string, budget = this.budget()): Promise<string> {
-    const { clock } = this.state;
-    let version = clock.tick();
-    for (let attempt = 0; this.session.online && attempt <= RESTAMPS; attempt += 1) {
-      try {
-        const outcome = await budget.spend(() => this.remote.fence(key, version, FENCE_MS));
-        if (outcome.kind === 'fenced') {
-          clock.observe(version);
-          break;
-        }
-        if (outcome.kind === 'behind') clock.resumeAbove(outcome.version);
-        else this.session.realign(outcome.redisMs);
-      } catch (error) {
-        this.state.noteUnavailable(error);
-        break;
-      }
-      version = clock.tick();
-    }
-    return version;
+    const ask = (version: string) => budget.spend(() => this.remote.fence(key, version, FENCE_MS));
+    return (await this.announce(ask)).version;
   }
 
   /**
    * `begin`, for one instance at a time. Where Redis is away, or answers too late, every instance computes for itself.
    */
   async lease(key: string, token: string, budget = this.budget()): Promise<Held | Busy> {
+    const watch = this.waiters.watch(key);
+    let hasAsked = false;
+    const { version, outcome } = await this.announce((next) => {
+      hasAsked = true;
+      const deadlineMs = this.state.clock.time() + Math.min(budget.leftMs, LEASE_MS);
+      const request = { version: next, fenceMs: FENCE_MS, token, leaseMs: LEASE_MS, deadlineMs };
+      return budget.spend(() => this.remote.lease(key, request));
+    });
+    if (outcome?.kind === 'held') return { kind: 'theirs', forMs: outcome.forMs, watch };
+    watch.end();
+    const known = outcome?.kind === 'fenced' ? outcome.known : '';
+    return { kind: 'mine', version, token: hasAsked ? token : undefined, known };
+  }
+
+  /** A version that Redis takes as that of a result to come; without an answer of it, one that nobody knows of. */
+  private async announce<O extends FenceOutcome | LeaseOutcome>(
+    ask: (version: string) => Promise<O>,
+  ): Promise<{ version: string; outcome: Exclude<O, { kind: 'behind' | 'ahead' }> | undefined }> {
     const { clock } = this.state;
     let version = clock.tick();
-    let hasAsked = false;
-    const watch = this.waiters.watch(key);
     for (let attempt = 0; this.session.online && attempt <= RESTAMPS; attempt += 1) {
       try {
-        hasAsked = true;
-        const deadlineMs = clock.time() + Math.min(budget.leftMs, LEASE_MS);
-        const request = { version, fenceMs: FENCE_MS, token, leaseMs: LEASE_MS, deadlineMs };
-        const outcome = await budget.spend(() => this.remote.lease(key, request));
-        if (outcome.kind === 'held') return { kind: 'theirs', forMs: outcome.forMs, watch };
-        if (outcome.kind === 'fenced') {
-          watch.end();
-          return { kind: 'mine', version, token, known: outcome.known };
+        const outcome: FenceOutcome | LeaseOutcome = await ask(version);
+        if (outcome.kind === 'behind') clock.resumeAbove(outcome.version);
+        else if (outcome.kind === 'ahead') this.session.realign(outcome.redisMs);
+        else {
+          if (outcome.kind === 'fenced') clock.observe(version);
+          return { version, outcome: outcome as Exclude<O, { kind: 'behind' | 'ahead' }> };
         }
-        if (outcome.kind === 'late') break;
-        if (outcome.kind === 'behind') clock.observe(outcome.version);
-        else this.session.realign(outcome.redisMs);
       } catch (error) {
         this.state.noteUnavailable(error);
         break;
       }
       version = clock.tick();
     }
-    watch.end();
-    return { kind: 'mine', version, token: hasAsked ? token : undefined, known: '' };
+    return { version, outcome: undefined };
   }
 
   /** While the factory runs. Where it is lost, another may compute too; the newer result wins. */
@@ -333,16 +327,19 @@ export class Replica {
   async release(key: string, token: string): Promise<void> {
     this.unreleased.set(token, key);
     if (this.unreleased.size > MAX_UNRELEASED) this.unreleased.delete(firstOf(this.unreleased) ?? token);
-    if (this.session.online) await this.releaseAll();
+    if (this.session.online) await this.sendRelease(key, token);
   }
 
   private async releaseAll(): Promise<void> {
-    const releases = [...this.unreleased].map(async ([token, key]) => {
+    await Promise.all([...this.unreleased].map(([token, key]) => this.sendRelease(key, token)));
+  }
+
+  private async sendRelease(key: string, token: string): Promise<void> {
+    try {
       await this.remote.release(key, token);
       this.unreleased.delete(token);
-    });
-    for (const { status, reason } of (await Promise.allSettled(releases)) as PromiseRejectedResult[]) {
-      if (status === 'rejected') this.session.fault(reason);
+    } catch (error) {
+      this.session.fault(error);
     }
   }
 
@@ -631,7 +628,9 @@ export class Replica {
       if (outcome.kind === 'applied') {
         existed ||= outcome.existed;
         // A mark that was set before the call, and is stamped ahead of its time, would hide what came after it.
-        if (given === undefined) await this.session.learnMarks(outcome.marks, budget);
+        if (given === undefined && outcome.marks !== undefined) {
+          await this.session.learnMarks(outcome.marks, budget);
+        }
         const isHiddenNow = given === undefined && entry !== undefined && state.marks.hides(entry);
         if (!isHiddenNow || attempt === RESTAMPS) return { landed: 'redis', existed };
         continue;

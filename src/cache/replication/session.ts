@@ -131,14 +131,7 @@ export class Session {
    */
   async confirms(marks: MarksState | undefined, number: number, budget: CallBudget): Promise<boolean> {
     if (number !== this.number || !this.online) return false;
-    if (!this.hasMarks(marks)) {
-      try {
-        await budget.spend(() => this.exchangeMarks());
-      } catch (error) {
-        this.state.noteUnavailable(error);
-        return false;
-      }
-    }
+    if (!(await this.learnMarks(marks, budget))) return false;
     return number === this.number && this.online && !this.cold;
   }
 
@@ -168,12 +161,15 @@ export class Session {
     }
   }
 
-  async learnMarks(marks: MarksState | undefined, budget: CallBudget): Promise<void> {
-    if (marks === undefined || this.hasMarks(marks)) return;
+  /** Merges the marks, if they are not those that are known here. False if that can't be done. */
+  async learnMarks(marks: MarksState | undefined, budget: CallBudget): Promise<boolean> {
+    if (this.hasMarks(marks)) return true;
     try {
       await budget.spend(() => this.exchangeMarks());
+      return true;
     } catch (error) {
       this.state.noteUnavailable(error);
+      return false;
     }
   }
 
