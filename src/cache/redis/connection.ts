@@ -8,9 +8,6 @@ import { exchange } from './pipeline.js';
 import { describeError, reactionTo, unavailable } from './redis-errors.js';
 import type { Reply, Request } from './requests.js';
 
-export { describeError } from './redis-errors.js';
-export type { RedisEvent } from './link.js';
-
 /** After so many unanswered probes the socket is given up: behind a silent cut it will never answer. */
 const PROBES_UNTIL_RECONNECT = 5;
 const ANNOUNCED_LIMIT = 20;

@@ -1,5 +1,5 @@
 import type { InvalidationStats } from '../redis/invalidation.js';
-import type { ReplicaStats } from '../replication/replica.js';
+import type { Landing, ReplicaStats } from '../replication/replica.js';
 import type { CacheEntry } from './cache-entry.js';
 
 /** Where a value was found; the detail of a hit. */
@@ -9,7 +9,7 @@ export type CacheTier = 'memory' | 'disk' | 'redis';
  * Where a write landed: in `redis`; in the `outbox`, accepted, to be merged when Redis is back; or `local` only, where
  * there is no Redis and no other instance will see it. `superseded`: nowhere, because something newer is known.
  */
-export type WriteOutcome = 'redis' | 'outbox' | 'local' | 'superseded';
+export type WriteOutcome = Landing;
 
 export interface StoredEntry<T = unknown> {
   readonly entry: CacheEntry<T>;

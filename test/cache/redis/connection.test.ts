@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { StorageClosedError, StorageUnavailableError } from '../../../src/cache/cache.errors.js';
 import type { RedisSettings } from '../../../src/cache/redis/client.js';
 import { createRedisClient, retryDelayMs } from '../../../src/cache/redis/client.js';
-import type { RedisEvent } from '../../../src/cache/redis/connection.js';
+import type { RedisEvent } from '../../../src/cache/redis/link.js';
 import { RedisConnection } from '../../../src/cache/redis/connection.js';
 import { RedisServer } from '../../support/redis-server.js';
 

@@ -1,16 +1,11 @@
-import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
-import { openRedis } from '../../../src/cache/redis/open-redis.js';
 import type { InvalidationEvent } from '../../../src/cache/redis/invalidation.js';
 import { InvalidationChannel } from '../../../src/cache/redis/invalidation.js';
-import type { RedisSettings } from '../../../src/cache/redis/client.js';
-import { RedisSide } from '../../../src/cache/redis/redis-side.js';
-import { HybridLogicalClock } from '../../../src/cache/replication/clock.js';
 import { EnvelopeCodec } from '../../../src/cache/storage/envelope.js';
-import { MemoryCacheStorage } from '../../../src/cache/storage/memory.storage.js';
-import { ReplicatedCacheStorage } from '../../../src/cache/storage/replicated.storage.js';
+import type { ReplicatedCacheStorage } from '../../../src/cache/storage/replicated.storage.js';
+import { isArmed, settingsOf, startArmedStorage } from '../../support/armed-storage.js';
 import { RedisServer } from '../../support/redis-server.js';
 import { TcpProxy } from '../../support/tcp-proxy.js';
 
@@ -29,17 +24,6 @@ afterAll(async () => {
 });
 beforeEach(() => raw.flushall());
 
-const settings = (port = server.port): RedisSettings => ({
-  mode: 'standalone',
-  host: '127.0.0.1',
-  port,
-  db: 0,
-  tls: false,
-  keyPrefix: 't:',
-  commandTimeoutMs: 1000,
-  connectTimeoutMs: 1000,
-});
-
 const draft = (value: unknown, tags: string[] = []) => ({ value, tags, freshMs: 60_000, lifeMs: 60_000 });
 
 /** Until it is so; the test's own time-out ends it. */
@@ -53,30 +37,11 @@ afterEach(async () => {
 });
 
 async function start(): Promise<ReplicatedCacheStorage> {
-  const clock = new HybridLogicalClock(randomBytes(8).toString('hex'));
-  const connection = openRedis(settings());
-  await connection.settled(1000);
-  const storage = new ReplicatedCacheStorage({
-    local: new MemoryCacheStorage({ maxBytes: 2 ** 25, now: () => clock.time() }),
-    clock,
-    codec: new EnvelopeCodec(),
-    shared: new RedisSide({
-      connection,
-      maxLifeMs: 86_400_000,
-      heartbeatMs: HEARTBEAT_MS,
-      timeoutMs: TIMEOUT_MS,
-    }),
-    maxLifeMs: 86_400_000,
-    heartbeatMs: 50,
-  });
-  await storage.opened();
-  await storage.settled(1000);
+  const storage = await startArmedStorage(server.port, { heartbeatMs: HEARTBEAT_MS, timeoutMs: TIMEOUT_MS });
   open.push(storage);
-  await until(() => isArmed(storage));
   return storage;
 }
 
-const isArmed = (storage: ReplicatedCacheStorage): boolean => storage.stats().coherence?.state === 'armed';
 /** Reads until nothing was told of it meanwhile: that of a write may come after its reply. */
 const known = (storage: ReplicatedCacheStorage, key: string): Promise<void> =>
   until(async () => (await storage.get(key)) !== undefined && storage.peek(key) !== undefined);
@@ -217,7 +182,7 @@ describe('InvalidationChannel', () => {
     const proxy = await TcpProxy.start(server.port);
     const events: InvalidationEvent['type'][] = [];
     const channel = new InvalidationChannel({
-      settings: settings(proxy.port),
+      settings: settingsOf(proxy.port),
       clientId: 'test',
       tag: 'x',
       touch: (place) => raw.multi().set(place, '').del(place).exec(),
@@ -243,7 +208,7 @@ describe('InvalidationChannel', () => {
     await raw.acl('SETUSER', 'plain', 'on', '>secret', '~*', '&*', '+@all', '-client|tracking');
     const events: InvalidationEvent[] = [];
     const channel = new InvalidationChannel({
-      settings: { ...settings(), username: 'plain', password: 'secret' },
+      settings: { ...settingsOf(server.port), username: 'plain', password: 'secret' },
       clientId: 'test',
       tag: 'x',
       touch: async () => {},

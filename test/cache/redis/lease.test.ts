@@ -1,15 +1,10 @@
-import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { Cache } from '../../../src/cache/cache.js';
-import { openRedis } from '../../../src/cache/redis/open-redis.js';
-import { RedisSide } from '../../../src/cache/redis/redis-side.js';
-import { HybridLogicalClock } from '../../../src/cache/replication/clock.js';
 import { LEASE_MS } from '../../../src/cache/replication/lease.js';
-import { EnvelopeCodec } from '../../../src/cache/storage/envelope.js';
-import { MemoryCacheStorage } from '../../../src/cache/storage/memory.storage.js';
-import { ReplicatedCacheStorage } from '../../../src/cache/storage/replicated.storage.js';
+import type { ReplicatedCacheStorage } from '../../../src/cache/storage/replicated.storage.js';
+import { startArmedStorage } from '../../support/armed-storage.js';
 import { RedisServer } from '../../support/redis-server.js';
 
 let server: RedisServer;
@@ -30,30 +25,8 @@ afterEach(async () => {
 });
 
 async function start(): Promise<Cache> {
-  const clock = new HybridLogicalClock(randomBytes(8).toString('hex'));
-  const connection = openRedis({
-    mode: 'standalone',
-    host: '127.0.0.1',
-    port: server.port,
-    db: 0,
-    tls: false,
-    keyPrefix: 't:',
-    commandTimeoutMs: 1000,
-    connectTimeoutMs: 1000,
-  });
-  await connection.settled(1000);
-  const storage = new ReplicatedCacheStorage({
-    local: new MemoryCacheStorage({ maxBytes: 2 ** 25, now: () => clock.time() }),
-    clock,
-    codec: new EnvelopeCodec(),
-    shared: new RedisSide({ connection, maxLifeMs: 86_400_000, heartbeatMs: 100, timeoutMs: 300 }),
-    maxLifeMs: 86_400_000,
-    heartbeatMs: 50,
-  });
+  const storage = await startArmedStorage(server.port, { heartbeatMs: 100, timeoutMs: 300 });
   open.push(storage);
-  await storage.opened();
-  await storage.settled(1000);
-  while (storage.stats().coherence?.state !== 'armed') await sleep(1);
   return new Cache({ storage });
 }
 

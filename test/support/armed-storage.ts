@@ -1,0 +1,47 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { openRedis } from '../../src/cache/redis/open-redis.js';
+import type { RedisSettings } from '../../src/cache/redis/client.js';
+import { RedisSide } from '../../src/cache/redis/redis-side.js';
+import { HybridLogicalClock } from '../../src/cache/replication/clock.js';
+import { EnvelopeCodec } from '../../src/cache/storage/envelope.js';
+import { MemoryCacheStorage } from '../../src/cache/storage/memory.storage.js';
+import { ReplicatedCacheStorage } from '../../src/cache/storage/replicated.storage.js';
+
+const MAX_LIFE_MS = 86_400_000;
+
+export const settingsOf = (port: number): RedisSettings => ({
+  mode: 'standalone',
+  host: '127.0.0.1',
+  port,
+  db: 0,
+  tls: false,
+  keyPrefix: 't:',
+  commandTimeoutMs: 1000,
+  connectTimeoutMs: 1000,
+});
+
+export const isArmed = (storage: ReplicatedCacheStorage): boolean =>
+  storage.stats().coherence?.state === 'armed';
+
+/** An instance with memory, which Redis tells of changes already. */
+export async function startArmedStorage(
+  port: number,
+  beats: { readonly heartbeatMs: number; readonly timeoutMs: number },
+): Promise<ReplicatedCacheStorage> {
+  const clock = new HybridLogicalClock(randomBytes(8).toString('hex'));
+  const connection = openRedis(settingsOf(port));
+  await connection.settled(1000);
+  const storage = new ReplicatedCacheStorage({
+    local: new MemoryCacheStorage({ maxBytes: 2 ** 25, now: () => clock.time() }),
+    clock,
+    codec: new EnvelopeCodec(),
+    shared: new RedisSide({ connection, maxLifeMs: MAX_LIFE_MS, ...beats }),
+    maxLifeMs: MAX_LIFE_MS,
+    heartbeatMs: 50,
+  });
+  await storage.opened();
+  await storage.settled(1000);
+  while (!isArmed(storage)) await sleep(1);
+  return storage;
+}
