@@ -26,7 +26,9 @@ export class ClusterNode {
       '0',
     ];
     const replication = ['--repl-diskless-sync-delay', '0', '--appendonly', 'no'];
-    const server = await RedisServer.start([...bus, ...patience, ...replication]);
+    // Else a master becomes a replica as soon as it hears that its last slot is gone, and refuses SETSLOT.
+    const roles = ['--cluster-allow-replica-migration', 'no'];
+    const server = await RedisServer.start([...bus, ...patience, ...replication, ...roles]);
     const admin = new Redis({
       port: server.port,
       retryStrategy: () => POLL_MS,
