@@ -6,8 +6,9 @@ import {
   ValueNotSerializableError,
 } from './cache.errors.js';
 import { checkKey, checkTags, checkTtlMs } from './cache.options.js';
-import type { CallBudget, Timers } from './replication/call-budget.js';
+import type { CallBudget } from './replication/call-budget.js';
 import type { EntryDraft, Written } from './replication/replica.js';
+import type { Timers } from './replication/timers.js';
 import type { Flight } from './single-flight.js';
 import { SingleFlight } from './single-flight.js';
 import type { Freshness, FreshnessOptions, ResultPolicy } from './staleness.js';

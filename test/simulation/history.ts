@@ -62,6 +62,7 @@ export interface ReadRecord {
   readonly process: ProcessRecord;
   readonly keys: readonly string[];
   readonly begunAt: number;
+  readonly begunMs: number;
   /** The marks that Redis had when it began. */
   readonly marks: ReadonlyMap<string, string> | undefined;
 }

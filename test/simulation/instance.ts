@@ -1,4 +1,7 @@
 import { HybridLogicalClock } from '../../src/cache/replication/clock.js';
+import { placeOf } from '../../src/cache/redis/keyspace.js';
+import { RENEW_EVERY_MS } from '../../src/cache/replication/lease.js';
+import type { Busy, Held } from '../../src/cache/replication/lease.js';
 import type { MarksRecord } from '../../src/cache/replication/remote.js';
 import type { EntryDraft, Landing } from '../../src/cache/replication/replica.js';
 import { Replica } from '../../src/cache/replication/replica.js';
@@ -11,7 +14,9 @@ import { observe } from './observer.js';
 import type { Oracle } from './oracle.js';
 import type { Random } from './random.js';
 import type { Handle, Scheduler } from './scheduler.js';
-import type { CallName, Server } from './simulated-network.js';
+import type { Flight } from './flight-oracle.js';
+import { Channel } from './simulated-channel.js';
+import type { CallName, Push, Server } from './simulated-network.js';
 import { COMMAND_TIMEOUT_MS, Link } from './simulated-network.js';
 
 export interface World {
@@ -48,10 +53,14 @@ const LONGEST_ATTEMPTS_MS = 3 * LONGEST_CALL_MS;
 export class Instance {
   readonly record: ProcessRecord;
   readonly link: Link;
+  readonly channel: Channel;
   readonly replica: Replica;
   private readonly clock: HybridLogicalClock;
   private readonly writer: DiskWriter;
   private readonly deleting = new Set<string>();
+  private readonly computing = new Set<string>();
+  private running = 0;
+  private isArmed = false;
   private open = false;
 
   constructor(
@@ -72,6 +81,7 @@ export class Instance {
     };
     this.clock = new HybridLogicalClock(random.hex(16), clock.now);
     this.link = new Link(scheduler, server, random, this);
+    this.channel = new Channel(scheduler, server, random, this, random.hex(8));
     this.writer = new DiskWriter(scheduler, random);
     this.replica = this.createReplica(disk);
     observe(this.replica, this.record, world.oracle, this);
@@ -95,15 +105,22 @@ export class Instance {
     return this.open && this.record.endedAt === undefined;
   }
 
+  get isComputing(): boolean {
+    return this.running > 0;
+  }
+
   async start(): Promise<void> {
     await this.replica.open();
     this.open = true;
     this.link.open();
+    this.channel.open();
   }
 
   crash(): void {
     this.record.endedAt = this.world.oracle.next();
+    this.world.oracle.flights.died(this.record);
     this.link.close();
+    this.channel.close();
     this.writer.die();
   }
 
@@ -117,9 +134,43 @@ export class Instance {
     this.replica.disconnected();
   }
 
+  touch(name: string): Promise<unknown> {
+    return this.link.touch(name);
+  }
+
+  armed(): void {
+    this.world.trace(() => `node ${this.record.node} is told of changes`);
+    this.isArmed = true;
+    this.replica.armed();
+  }
+
+  disarmed(): void {
+    this.world.trace(() => `node ${this.record.node} is not told of changes`);
+    this.isArmed = false;
+    this.replica.disarmed();
+  }
+
+  /** As `RedisSide` does it. */
+  told(push: Push): void {
+    const { oracle, scheduler } = this.world;
+    if (push.names === undefined && this.isArmed) {
+      this.replica.disarmed();
+      this.replica.armed();
+    }
+    for (const name of push.names ?? []) {
+      const place = placeOf('', name);
+      if (place === undefined) continue;
+      this.world.trace(() => `node ${this.record.node} is told of ${name}`);
+      if (place.isLease && place.key !== undefined)
+        scheduler.after(1, oracle.flights.waitersAtPush(this.record, place.key));
+      this.replica.changed(place.key, place.isLease);
+    }
+    oracle.coherence.told(this.record, push);
+  }
+
   received(call: CallName, args: readonly unknown[], reply: unknown): void {
     const { oracle, entries, trace } = this.world;
-    if (call !== 'beat') {
+    if (call !== 'beat' && call !== 'touch') {
       trace(() => {
         const question = args.map((arg) => describe(arg, entries)).join(' ');
         return `node ${this.record.node} ${call} ${question} -> ${describe(reply, entries)}`;
@@ -144,17 +195,100 @@ export class Instance {
     this.deleting.delete(key);
   }
 
-  /** What `getOrSet` does after a miss. */
+  /** A computation that nobody shares. */
   async compute(key: string, draft: Draft, runMs: number): Promise<void> {
+    this.running += 1;
+    const version = await this.replica.begin(key);
+    await this.runFactory(key, draft, runMs, version);
+    this.running -= 1;
+  }
+
+  /** What `Cache` does for a caller to whom what is there is not good enough; one at a time in each instance. */
+  async computeOnce(key: string, draft: Draft, runMs: number): Promise<void> {
+    if (this.computing.has(key)) return;
+    this.computing.add(key);
+    this.running += 1;
+    const { flights } = this.world.oracle;
+    const token = this.options.random.hex(16);
+    const flight = flights.begin(this.record, key, token);
+    try {
+      flight.seen = (await this.versionOf(key)) ?? '';
+      const lease = await this.leaseOrResult(flight);
+      if (lease === undefined) flights.joined(flight);
+      else if (this.alive)
+        await this.holding(flight, lease, () => this.runFlight(flight, lease, draft, runMs));
+    } catch (error) {
+      this.world.oracle.fail('P1', `a computation threw ${String(error)}`);
+    }
+    this.computing.delete(key);
+    this.running -= 1;
+  }
+
+  /** Undefined: another has computed it meanwhile. */
+  private async leaseOrResult(flight: Flight): Promise<Held | undefined> {
+    const { flights } = this.world.oracle;
+    const { key, token } = flight;
+    let { seen } = flight;
+    for (;;) {
+      flights.asks(flight, this.world.oracle.errorOf(this));
+      const lease = await this.replica.lease(key, token);
+      if (lease.kind === 'theirs') await this.released(lease, flight);
+      else if (lease.known <= seen) return lease;
+      const version = await this.versionOf(key);
+      if (version !== undefined && version > flight.seen) {
+        if (lease.kind === 'mine') await this.holding(flight, lease, () => Promise.resolve());
+        return undefined;
+      }
+      if (lease.kind === 'mine') return lease;
+      seen = version ?? seen;
+    }
+  }
+
+  private async released(busy: Busy, flight: Flight): Promise<void> {
+    const done = this.world.oracle.flights.waits(flight);
+    await this.replica.released(busy, new AbortController().signal);
+    done();
+  }
+
+  private async holding(flight: Flight, { token }: Held, work: () => Promise<void>): Promise<void> {
+    const { key } = flight;
+    const renew = (): void => {
+      if (!this.alive || flight.endedMs !== undefined || token === undefined) return;
+      void this.replica.renew(key, token);
+      this.world.scheduler.after(RENEW_EVERY_MS, renew);
+    };
+    this.world.scheduler.after(RENEW_EVERY_MS, renew);
+    await work();
+    this.world.oracle.flights.end(flight);
+    if (token !== undefined) void this.replica.release(key, token);
+  }
+
+  private runFlight(flight: Flight, { version }: Held, draft: Draft, runMs: number): Promise<void> {
+    return this.runFactory(flight.key, draft, runMs, version, (record) =>
+      this.world.oracle.flights.computes(flight, record),
+    );
+  }
+
+  private async runFactory(
+    key: string,
+    draft: Draft,
+    runMs: number,
+    version: string,
+    begun: (record: WriteRecord) => void = () => {},
+  ): Promise<void> {
     const { oracle } = this.world;
     const record = oracle.begin(this.record, 'compute', key, draft.tags);
+    oracle.issued(record, version, this);
+    begun(record);
     await this.run(record, async () => {
-      const version = await this.replica.begin(key);
-      oracle.issued(record, version, this);
       await this.sleep(runMs);
       record.completedAt = oracle.next();
       return this.replica.complete(key, draftOf(record, draft), version);
     });
+  }
+
+  private async versionOf(key: string): Promise<string | undefined> {
+    return (await this.read([key]))[0];
   }
 
   async mark(tags: readonly string[] | undefined): Promise<void> {
@@ -173,15 +307,17 @@ export class Instance {
   async read(keys: readonly string[]): Promise<(string | undefined)[]> {
     const { oracle, server, entries } = this.world;
     const read = oracle.reading(this.record, keys, server.redis);
+    const before = this.dealings;
     for (const key of keys) {
       const entry = this.replica.peek(key);
-      if (entry !== undefined) oracle.served(read, key, entry, 'local');
+      if (entry !== undefined) oracle.served(read, key, entry, 'local', before !== undefined);
     }
     try {
       const found = await this.replica.read(keys);
+      const online = before !== undefined && before === this.dealings;
       for (const [index, key] of keys.entries()) {
         const hit = found[index];
-        if (hit !== undefined) oracle.served(read, key, hit.entry, hit.from);
+        if (hit !== undefined) oracle.served(read, key, hit.entry, hit.from, online);
       }
       this.world.trace(() => `node ${this.record.node} read ${keys.join()} -> ${describe(found, entries)}`);
       return found.map((hit) => hit?.entry.version);
@@ -189,6 +325,13 @@ export class Instance {
       oracle.fail('P1', `a read threw ${String(error)}`);
       return [];
     }
+  }
+
+  /** The same at two times: Redis was there all the time, and answered. */
+  private get dealings(): string | undefined {
+    const { online, remoteFaults } = this.replica.stats();
+    const session = this.replica['session'];
+    return online && !session.restoring ? `${session.current} ${remoteFaults}` : undefined;
   }
 
   checkBounds(): void {
@@ -221,7 +364,8 @@ export class Instance {
   }
 
   private async runMark(records: readonly MarkRecord[], landing: Promise<Landing>): Promise<void> {
-    const { oracle, trace } = this.world;
+    const { oracle, scheduler, trace } = this.world;
+    const begunMs = scheduler.nowMs;
     try {
       const landed = await landing;
       for (const record of records) oracle.endMark(record, landed);
@@ -233,6 +377,8 @@ export class Instance {
     } catch (error) {
       oracle.fail('P1', `a mark threw ${String(error)}`);
     }
+    if (!this.record.stepped && scheduler.nowMs - begunMs > LONGEST_CALL_MS)
+      oracle.fail('P1', `a mark took ${scheduler.nowMs - begunMs} ms`);
   }
 
   private sleep(ms: number): Promise<void> {

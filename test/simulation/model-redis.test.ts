@@ -12,9 +12,10 @@ import { Random } from './random.js';
 
 /** The model is held to what it is a model of: the same commands, on it and on a real Redis, have the same outcomes. */
 const SEQUENCES = 150;
-const COMMANDS = 60;
+const COMMANDS = 75;
 const KEYS = ['a', 'b', 'c'];
 const MARKS = ['tag:red', 'tag:blue', 'floor', 'clear'];
+const TOKENS = ['x', 'y'];
 const PARTS = ['value', 'guard', 'fence'] as const;
 const [MINUTE_MS, DAY_MS] = [60_000, 86_400_000];
 const MAX_LIFE_MS = 2 * DAY_MS;
@@ -37,6 +38,7 @@ const NOBODY = {
   applied: nobody,
   superseded: nobody,
   fenced: nobody,
+  leased: nobody,
   marked: nobody,
   lost: nobody,
   fades: nobody,
@@ -97,7 +99,7 @@ class Both {
   step(name: string): Promise<void> {
     const { random, real, model } = this;
     const key = random.pick(KEYS);
-    switch (random.between(0, 14)) {
+    switch (random.between(0, 18)) {
       case 0:
         return this.lose(key);
       case 1:
@@ -111,6 +113,17 @@ class Both {
       case 4:
       case 5:
         return this.exchange(name);
+      case 15:
+      case 16:
+        return this.lease(name, key);
+      case 17: {
+        const token = random.pick(TOKENS);
+        return same(name, real.renew(key, token, DAY_MS), () => model.renew(key, token, DAY_MS));
+      }
+      case 18: {
+        const token = random.pick(TOKENS);
+        return same(name, real.release(key, token), () => model.release(key, token));
+      }
       case 6:
         return this.reclaim(name);
       case 7:
@@ -123,6 +136,14 @@ class Both {
         return same(name, real.apply(batch, { live }), () => model.apply(batch, live));
       }
     }
+  }
+
+  private lease(name: string, key: string): Promise<void> {
+    const { random, real, model } = this;
+    const deadlineMs = Date.now() + (random.chance(0.8) ? MINUTE_MS : -MINUTE_MS);
+    const [version, token] = [this.stamp(), random.pick(TOKENS)];
+    const request = { version, fenceMs: DAY_MS, token, leaseMs: DAY_MS, deadlineMs };
+    return same(name, real.lease(key, request), () => model.lease(key, request));
   }
 
   async refuse(what: ModelRedis['refusing']): Promise<void> {
@@ -152,8 +173,11 @@ class Both {
 
   private async lose(key: string): Promise<void> {
     if (this.model.refusing === 'writes') return;
-    const part = this.random.between(0, 4);
-    if (part === 4) {
+    const part = this.random.between(0, 5);
+    if (part === 5) {
+      this.model.evictLease(key);
+      await raw.del(this.keyspace.lease(key));
+    } else if (part === 4) {
       this.model.flush();
       await raw.flushall();
     } else if (part === 3) {
@@ -219,7 +243,9 @@ function comparable(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(comparable);
   if (value instanceof Uint8Array) return Buffer.from(value).toString();
   if (value instanceof Map || typeof value !== 'object' || value === null) return value;
-  const fields = Object.entries(value).filter(([name]) => !['redisMs', 'reason', 'ofAll'].includes(name));
+  const fields = Object.entries(value).filter(
+    ([name]) => !['redisMs', 'reason', 'ofAll', 'forMs'].includes(name),
+  );
   return Object.fromEntries(
     fields.map(([name, field]) => {
       return [name, name === 'incarnation' ? String(field).replace(/^.*-/, '') : comparable(field)];

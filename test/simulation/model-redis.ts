@@ -1,10 +1,13 @@
 import { StorageUnavailableError } from '../../src/cache/cache.errors.js';
+import { Keyspace } from '../../src/cache/redis/keyspace.js';
 import type { Mutation } from '../../src/cache/replication/mutation.js';
 import { CLOCK_AHEAD_MS, guardUntil, versionMs } from '../../src/cache/replication/mutation.js';
 import type {
   ApplyOutcome,
   Beat,
   FenceOutcome,
+  LeaseOutcome,
+  LeaseRequest,
   LiveKey,
   MarksExchange,
   MarksRecord,
@@ -17,6 +20,12 @@ import type {
 export interface Guard {
   readonly version: string;
   readonly deleted: boolean;
+  readonly untilMs: number;
+}
+
+/** Whose the computation of a key is. */
+export interface Lease {
+  readonly token: string;
   readonly untilMs: number;
 }
 
@@ -45,6 +54,7 @@ export interface RedisObserver {
   /** By something newer of its key; by a fence does not count. */
   superseded(mutation: Mutation): void;
   fenced(key: string, version: string): void;
+  leased(key: string, token: string): void;
   marked(marks: MarksRecord): void;
   /** Undefined: all of them. */
   lost(keys: readonly string[] | undefined, how: 'loss' | 'eviction'): void;
@@ -66,7 +76,12 @@ export interface RedisOptions {
   readonly maxLifeMs: number;
   readonly runId: () => string;
   readonly observer: RedisObserver;
+  /** Names of what changes, by whomever; undefined: everything may have. Not of what expires. */
+  readonly tell?: (name: string | undefined) => void;
 }
+
+/** As it lies in a real one. */
+export const KEYSPACE = new Keyspace('', 'default');
 
 /** How long a replica of it may lag. */
 const LAG_MS = 5000;
@@ -82,6 +97,7 @@ export class ModelRedis {
   /** `sets`: it is full and evicts nothing. `writes`: it is read-only. */
   refusing: 'nothing' | 'sets' | 'writes' = 'nothing';
   private readonly slots = new Map<string, Slot>();
+  private readonly leases = new Map<string, Lease>();
   private hash: MarksHash | undefined;
   private evictedKeys = 0;
   private undo: Undo[] = [];
@@ -145,6 +161,48 @@ export class ModelRedis {
     return { kind: 'fenced' };
   }
 
+  lease(key: string, { version, fenceMs, token, leaseMs, deadlineMs }: LeaseRequest): LeaseOutcome {
+    const nowMs = this.options.now();
+    if (this.isLate(deadlineMs)) return { kind: 'late' };
+    if (!this.believes(version)) return { kind: 'ahead', redisMs: Math.floor(nowMs) };
+    const holder = this.leaseOf(key);
+    if (holder !== undefined && this.isOfAnother(holder, token))
+      return { kind: 'held', forMs: Math.ceil(holder.untilMs - nowMs) };
+    const slot = this.slot(key);
+    const known = this.newestFence(slot, this.newest(slot).version);
+    if (known >= version) return { kind: 'behind', version: known };
+    if (this.refusing === 'sets') throw FULL;
+    if (this.refusing === 'writes') throw READ_ONLY;
+    this.write(key, { ...slot, fence: { version, untilMs: nowMs + fenceMs } });
+    this.writeLease(key, { token, untilMs: nowMs + leaseMs });
+    this.options.observer.fenced(key, version);
+    this.options.observer.leased(key, token);
+    return { kind: 'fenced', known };
+  }
+
+  renew(key: string, token: string, leaseMs: number): boolean {
+    if (this.leaseOf(key)?.token !== token) return false;
+    if (this.refusing === 'writes') throw READ_ONLY;
+    this.writeLease(key, { token, untilMs: this.options.now() + leaseMs });
+    return true;
+  }
+
+  release(key: string, token: string): void {
+    if (this.leaseOf(key)?.token !== token) return;
+    if (this.refusing === 'writes') throw READ_ONLY;
+    this.writeLease(key, undefined);
+  }
+
+  /** Changes a key that has no meaning. */
+  touch(name: string): void {
+    if (this.refusing === 'writes') throw READ_ONLY;
+    this.options.tell?.(name);
+  }
+
+  leaseOf(key: string): Lease | undefined {
+    return alive(this.leases.get(key), this.options.now());
+  }
+
   exchangeMarks(ours: MarksRecord, incarnationIfMissing: string, since?: MarksState): MarksExchange {
     const believed = new Map([...ours].filter(([, version]) => this.believesMark(version)));
     const created = this.hash === undefined;
@@ -206,6 +264,7 @@ export class ModelRedis {
   /** The process is another; `lostMs`: what was written in that time had not reached the disk. */
   restart(lostMs: number): void {
     this.runId = this.options.runId();
+    if (lostMs > 0) this.leases.clear();
     const sinceMs = this.options.now() - lostMs;
     while ((this.undo.at(-1)?.atMs ?? -Infinity) > sinceMs) this.takeBack();
     this.undo = [];
@@ -214,6 +273,7 @@ export class ModelRedis {
   /** A replica takes over, that had not received the last writes. */
   failOver(lostWrites: number): void {
     this.runId = this.options.runId();
+    this.leases.clear();
     const sinceMs = this.options.now() - LAG_MS;
     for (let lost = 0; lost < lostWrites && (this.undo.at(-1)?.atMs ?? -Infinity) > sinceMs; lost += 1)
       this.takeBack();
@@ -222,8 +282,10 @@ export class ModelRedis {
 
   flush(): void {
     this.slots.clear();
+    this.leases.clear();
     this.hash = undefined;
     this.undo = [];
+    this.options.tell?.(undefined);
     this.options.observer.lost(undefined, 'loss');
     this.options.observer.lostMarks();
   }
@@ -235,6 +297,12 @@ export class ModelRedis {
     this.write(key, { ...slot, [part]: undefined });
     this.options.observer.lost([key], 'eviction');
     if (part === 'guard' && slot.value !== undefined) this.options.observer.fades(key, slot.value.untilMs);
+  }
+
+  evictLease(key: string): void {
+    if (this.leaseOf(key) === undefined) return;
+    this.evictedKeys += 1;
+    this.writeLease(key, undefined);
   }
 
   evictMarks(): void {
@@ -265,6 +333,14 @@ export class ModelRedis {
 
   protected isBeaten(version: string, isSet: boolean, known: Known, bound: string): boolean {
     return bound > version || (bound === version && (bound !== known.version || (isSet && known.deleted)));
+  }
+
+  protected isOfAnother(holder: Lease, token: string): boolean {
+    return holder.token !== token;
+  }
+
+  protected isLate(deadlineMs: number): boolean {
+    return Math.floor(this.options.now()) > Math.floor(deadlineMs);
   }
 
   protected isRemoved({ value }: Slot, version: string): boolean {
@@ -304,6 +380,13 @@ export class ModelRedis {
   protected write(key: string, slot: Slot): void {
     this.undo.push({ atMs: this.options.now(), key, slot: this.slots.get(key), marks: undefined });
     this.slots.set(key, slot);
+    this.options.tell?.(KEYSPACE.physical(key));
+  }
+
+  private writeLease(key: string, lease: Lease | undefined): void {
+    if (lease === undefined) this.leases.delete(key);
+    else this.leases.set(key, lease);
+    this.options.tell?.(KEYSPACE.lease(key));
   }
 
   private get isEmpty(): boolean {
@@ -315,6 +398,7 @@ export class ModelRedis {
   private writeMarks(marks: MarksHash | undefined): void {
     this.undo.push({ atMs: this.options.now(), key: undefined, slot: undefined, marks: this.hash });
     this.hash = marks;
+    this.options.tell?.(KEYSPACE.marks);
     if (marks !== undefined) this.options.observer.marked(marks.versions);
   }
 

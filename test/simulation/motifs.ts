@@ -19,6 +19,13 @@ const set = (node: number, key: string, lifeMs = HOUR): Action => {
 const remove = (node: number, key: string): Action => ({ kind: 'delete', node, key });
 const read = (node: number, key: string): Action => ({ kind: 'read', node, keys: [key] });
 
+const channel = (node: number, how: 'close' | 'freeze' | 'slow', forMs: number): Action => {
+  return { kind: 'channel', node, how, forMs };
+};
+const compute = (node: number, key: string, runMs: number): Action => {
+  return { kind: 'compute', node, key, lifeMs: HOUR, tags: [], runMs, joins: true };
+};
+
 /** Interleavings that take more than chance to come about; what happens beside them is left to chance. */
 const MOTIFS: readonly Motif[] = [
   // Redis comes back with what it had saved long before.
@@ -64,6 +71,61 @@ const MOTIFS: readonly Motif[] = [
     [10, set(a, key)],
     [random.between(100, 500), set(a, key)],
     [random.between(0, 60), { kind: 'refuse', what: 'sets', forMs: SECOND }],
+  ],
+  // What changes in a gap of the channel nobody tells again.
+  ({ nodes: [a, b], random }, key) => [
+    [0, set(b, key)],
+    [20, read(a, key)],
+    [20, channel(a, 'close', 0)],
+    [random.between(0, 60), set(b, key)],
+    [random.between(50, 300), read(a, key)],
+    [2 * SECOND, read(a, key)],
+  ],
+  // Nor what changes while it is held up.
+  ({ nodes: [a, b], random }, key) => [
+    [0, set(b, key)],
+    [20, channel(a, 'slow', random.between(0, 3 * SECOND))],
+    [random.between(20, 3 * SECOND), read(a, key)],
+    [0, channel(a, 'freeze', 10 * SECOND)],
+    [random.between(0, 100), set(b, key)],
+    [2020, read(a, key)],
+    [random.between(20, SECOND), read(a, key)],
+  ],
+  // A reply is on its way while the channel is lost, and armed again.
+  ({ nodes: [a, b], random }, key) => [
+    [0, set(b, key)],
+    [20, { kind: 'weather', node: a, delayMs: 240, lossRate: 0, twiceRate: 0, forMs: 200 }],
+    [0, channel(a, 'close', 0)],
+    [random.between(0, 100), read(a, key)],
+    [random.between(0, 100), set(b, key)],
+    [2 * SECOND, read(a, key)],
+  ],
+  // All want the same, one after the other and at once.
+  ({ nodes: [a, b, c], random }, key) => {
+    const runMs = random.skewed(7 * SECOND);
+    return [
+      [0, compute(a, key, runMs)],
+      [random.skewed(runMs), compute(b, key, runMs)],
+      [random.between(0, 20), compute(c, key, runMs)],
+    ];
+  },
+  // One looks just before another has it.
+  ({ nodes: [a, b, c], random }, key) => [
+    [0, compute(a, key, 20)],
+    [random.between(15, 35), compute(b, key, 20)],
+    [random.between(0, 10), compute(c, key, 20)],
+  ],
+  // Who computes dies; or he is cut off, and what he computes comes late.
+  ({ nodes: [a, b, c], random }, key) => [
+    [0, compute(a, key, 8 * SECOND)],
+    [random.between(0, 20), compute(b, key, 100)],
+    [
+      random.between(0, 2 * SECOND),
+      random.chance(0.5)
+        ? { kind: 'crash', node: a, forMs: 20 * SECOND }
+        : { kind: 'reset', node: a, forMs: 9 * SECOND },
+    ],
+    [random.between(0, 6 * SECOND), compute(c, key, 100)],
   ],
 ];
 

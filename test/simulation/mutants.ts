@@ -1,4 +1,6 @@
 import { HybridLogicalClock } from '../../src/cache/replication/clock.js';
+import { Canary } from '../../src/cache/replication/canary.js';
+import { Coherence } from '../../src/cache/replication/coherence.js';
 import { LocalCopy } from '../../src/cache/replication/local-copy.js';
 import { Marks } from '../../src/cache/replication/marks.js';
 import type { Mutation } from '../../src/cache/replication/mutation.js';
@@ -32,6 +34,7 @@ const HOUR_MS = 3_600_000;
 const REPLICA = Replica.prototype;
 const SESSION = Session.prototype;
 const OUTBOX = Outbox.prototype;
+const COHERENCE = Coherence.prototype;
 
 /** The methods are private to the code, and the point here is to break them. */
 function patch(owner: object, name: string, make: (original: Method) => Method): () => void {
@@ -42,6 +45,19 @@ function patch(owner: object, name: string, make: (original: Method) => Method):
 }
 
 const state = (owner: unknown): ReplicaState => Reflect.get(owner as object, 'state') as ReplicaState;
+/** Changes what is known of a fetch before it is confirmed. */
+function withFill(change: (of: { fill: object; coherence: object }) => void): () => void {
+  return patch(
+    COHERENCE,
+    'confirm',
+    (confirm) =>
+      function (this, fill) {
+        change({ fill: fill as object, coherence: this as object });
+        confirm.call(this, fill);
+      },
+  );
+}
+
 const nothing: Method = () => undefined;
 const nothingLater: Method = () => Promise.resolve();
 
@@ -100,6 +116,18 @@ class WithSetWinningTies extends ModelRedis {
 class WithoutMarkGate extends ModelRedis {
   protected override believesMark(): boolean {
     return true;
+  }
+}
+
+class WithoutExclusion extends ModelRedis {
+  protected override isOfAnother(): boolean {
+    return false;
+  }
+}
+
+class WithLateLeases extends ModelRedis {
+  protected override isLate(): boolean {
+    return false;
   }
 }
 
@@ -592,8 +620,8 @@ export const MUTANTS: readonly Mutant[] = [
         ReplicaState.prototype,
         'learn',
         (learn) =>
-          function (this, key, version, value) {
-            return learn.call(this, key, version, value === 'gone' ? 'unknown' : value);
+          function (this, key, version, value, beaten) {
+            return learn.call(this, key, version, value === 'gone' ? 'unknown' : value, beaten);
           },
       ),
   },
@@ -638,6 +666,184 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'cold-joiner-believes',
     rule: '5: without marks and memory of them, entries are misses for a heartbeat',
     apply: () => patch(SESSION, 'beCold', () => nothing),
+  },
+  {
+    name: 'told-and-served',
+    rule: '6: what Redis told of is looked up before it is served again',
+    apply: () => patch(COHERENCE, 'changed', () => nothing),
+  },
+  {
+    name: 'marks-told-and-served',
+    rule: '5: when the record of the marks has changed, nothing is served until they are merged',
+    apply: () => patch(SESSION, 'marksChanged', () => nothing),
+  },
+  {
+    name: 'fill-survives-a-push',
+    rule: '6: what changes while it is fetched is not known to be what Redis has',
+    apply: () => withFill(({ fill }) => void Reflect.set(fill, 'isSpoilt', false)),
+  },
+  {
+    name: 'fill-survives-a-gap',
+    rule: '6: what was being fetched when the channel was lost is not known to be what Redis has',
+    apply: () =>
+      withFill(({ fill, coherence }) => void Reflect.set(fill, 'epoch', Reflect.get(coherence, 'epoch'))),
+  },
+  {
+    name: 'checked-for-ever',
+    rule: '6: after a gap of the channel every entry is looked up again',
+    apply: () =>
+      patch(
+        COHERENCE,
+        'disarm',
+        () =>
+          function (this) {
+            Reflect.set(this as object, 'armed', false);
+          },
+      ),
+  },
+  {
+    name: 'loss-not-noticed',
+    rule: '6: while changes are not told, every read compares',
+    apply: () => patch(COHERENCE, 'disarm', () => nothing),
+  },
+  {
+    name: 'checked-while-armed',
+    rule: '6: coherence belongs to an entry, not only to the channel',
+    apply: () =>
+      patch(
+        COHERENCE,
+        'isChecked',
+        () =>
+          function (this) {
+            return (this as Coherence).isArmed;
+          },
+      ),
+  },
+  {
+    name: 'peek-unchecked',
+    rule: '6: peek answers only what is checked, while Redis is up',
+    apply: () =>
+      patch(
+        REPLICA,
+        'peek',
+        () =>
+          function (this, key) {
+            return state(this).visible(state(this).peek(String(key))?.entry);
+          },
+      ),
+  },
+  {
+    name: 'echoes-suppressed',
+    rule: '6: echoes are never counted or suppressed',
+    apply: () => {
+      const echoes = new WeakMap<object, Map<unknown, number>>();
+      const expected = (owner: unknown): Map<unknown, number> => {
+        const own = echoes.get(owner as object) ?? new Map<unknown, number>();
+        echoes.set(owner as object, own);
+        return own;
+      };
+      const undoAttempt = patch(
+        REPLICA,
+        'attempt',
+        (attempt) =>
+          async function (this, mutation, live, budget) {
+            const outcome = (await attempt.call(this, mutation, live, budget)) as
+              { kind: string } | undefined;
+            const { key } = mutation as Mutation;
+            if (outcome?.kind === 'applied') expected(this).set(key, (expected(this).get(key) ?? 0) + 1);
+            return outcome;
+          },
+      );
+      const undoChanged = patch(
+        REPLICA,
+        'changed',
+        (changed) =>
+          function (this, key, isLease) {
+            const own = expected(this).get(key) ?? 0;
+            if (isLease === true || own === 0) return changed.call(this, key, isLease);
+            return void expected(this).set(key, own - 1);
+          },
+      );
+      return () => {
+        undoAttempt();
+        undoChanged();
+      };
+    },
+  },
+  {
+    name: 'canary-not-awaited',
+    rule: '6: a channel that does not tell of its canary in time is lost',
+    apply: () =>
+      patch(
+        Canary.prototype,
+        'send',
+        (send) =>
+          function (this) {
+            const options: object = Reflect.get(this as object, 'options') as object;
+            Reflect.set(this as object, 'options', { ...options, onMissed: () => {} });
+            send.call(this);
+          },
+      ),
+  },
+  {
+    name: 'canary-after-it-was-heard',
+    rule: '10: the bound is the heartbeat and its time-out, however slow the last canary was',
+    apply: () =>
+      patch(
+        Canary.prototype,
+        'told',
+        (told) =>
+          function (this, names) {
+            const options = Reflect.get(this as object, 'options') as { now: () => number };
+            const awaited = Reflect.get(this as object, 'awaited') as { name: string } | undefined;
+            if (awaited !== undefined)
+              Reflect.set(this as object, 'awaited', { ...awaited, sentMs: options.now() });
+            told.call(this, names);
+          },
+      ),
+  },
+  { name: 'lease-for-all', rule: '7: one holder at a time', redis: WithoutExclusion },
+  {
+    name: 'lease-not-renewed',
+    rule: '7: a lease is renewed while the factory runs',
+    apply: () => patch(REPLICA, 'renew', () => nothingLater),
+  },
+  {
+    name: 'lease-not-released',
+    rule: '7: a lease ends with its computation',
+    apply: () => patch(REPLICA, 'release', () => nothingLater),
+  },
+  {
+    name: 'release-not-told',
+    rule: '7: a release wakes those who wait',
+    apply: () =>
+      patch(
+        REPLICA,
+        'changed',
+        (changed) =>
+          function (this, key, isLease) {
+            if (isLease !== true) changed.call(this, key, isLease);
+          },
+      ),
+  },
+  {
+    name: 'late-lease',
+    rule: '7: an acquire that runs past its deadline does nothing',
+    redis: WithLateLeases,
+  },
+  {
+    name: 'held-without-a-look',
+    rule: '7: who gets the lease looks for the result of its last holder',
+    apply: () =>
+      patch(
+        REPLICA,
+        'lease',
+        (lease) =>
+          async function (this, ...args) {
+            const answer = (await lease.apply(this, args)) as object;
+            return 'known' in answer ? { ...answer, known: '' } : answer;
+          },
+      ),
   },
 ];
 

@@ -11,9 +11,9 @@ export function observe(replica: Replica, process: ProcessRecord, oracle: Oracle
   observeRestamps(state, process, oracle);
   observeOverflow(state, process, oracle, clock);
   const learn = state.learn.bind(state);
-  state.learn = (key, version, value) => {
+  state.learn = (key, version, value, beaten) => {
     oracle.learned(process, key, version, value === 'gone');
-    return learn(key, version, value);
+    return learn(key, version, value, beaten);
   };
 }
 

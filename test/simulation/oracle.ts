@@ -13,6 +13,8 @@ import type {
   WriteRecord,
 } from './history.js';
 import { concerns, endedBefore, hiddenBy, isAccepted, isDead } from './history.js';
+import { CoherenceOracle } from './coherence-oracle.js';
+import { FlightOracle } from './flight-oracle.js';
 import type { ModelRedis, RedisObserver } from './model-redis.js';
 
 /** What a process learned of others: nothing older may come back there. */
@@ -42,6 +44,8 @@ export interface OracleOptions {
   readonly time: () => number;
   /** Of the world, which does not step. */
   readonly trueTime: () => number;
+  /** Since the start, without leaps. */
+  readonly nowMs: () => number;
   readonly maxLifeMs: number;
 }
 
@@ -61,6 +65,8 @@ export class Oracle implements RedisObserver {
   merged = false;
   readonly writes: WriteRecord[] = [];
   readonly markRecords: MarkRecord[] = [];
+  readonly coherence: CoherenceOracle;
+  readonly flights: FlightOracle;
   private redisClock = 0;
   private order = 0;
   private readonly byKey = new Map<string, WriteRecord[]>();
@@ -78,7 +84,28 @@ export class Oracle implements RedisObserver {
   private allLostAt = 0;
   private marksLostAt = 0;
 
-  constructor(private readonly options: OracleOptions) {}
+  constructor(private readonly options: OracleOptions) {
+    const view = {
+      nowMs: options.nowMs,
+      next: () => this.next(),
+      redisClock: () => this.redisClock,
+      fail: (promise: string, detail: string) => this.fail(promise, detail),
+    };
+    this.coherence = new CoherenceOracle({
+      ...view,
+      isLostSince: (key, at) => (key === undefined ? this.marksLostAt > at : this.isForgottenSince(key, at)),
+    });
+    this.flights = new FlightOracle({
+      ...view,
+      isLive: ({ expiresAt, shrunk }) => !shrunk && expiresAt > options.time() + TOLERANCE_MS,
+      isUntouched: (key, sinceAt, but) =>
+        !this.isForgottenSince(key, sinceAt) &&
+        !(this.touchedAt.get(key) ?? []).some(
+          ({ at, by }) => at > sinceAt && by !== undefined && by !== but,
+        ) &&
+        !this.markRecords.some(({ endedAt = Infinity }) => endedAt > sinceAt),
+    });
+  }
 
   /** Another server with another clock takes over, by which what has expired may live again. */
   redisClockChanges(): void {
@@ -214,8 +241,8 @@ export class Oracle implements RedisObserver {
     // A clear stands for what it cleared, which is not sent any more.
     if (name !== 'clear') return;
     for (const record of this.writes) {
-      if (record.process.node === process.node && record.appliedAt === undefined && record.version <= former)
-        record.replaced = true;
+      if (record.process.node !== process.node || record.version > former) continue;
+      if (record.appliedAt === undefined || this.isForgotten(record)) record.replaced = true;
     }
   }
 
@@ -255,6 +282,7 @@ export class Oracle implements RedisObserver {
       this.fail('expiry', `${key} ${version} was renewed by ${mutation.expiresAt - record.expiresAt} ms`);
     if (this.hasFaded(key)) this.evictedAt.set(key, this.next());
     this.fadesMs.delete(key);
+    this.coherence.applied(key, version);
     const at = this.next();
     this.reached(record, at);
     for (const older of this.writesOf(key))
@@ -276,7 +304,12 @@ export class Oracle implements RedisObserver {
     this.touch(key, undefined, at);
   }
 
+  leased(key: string, token: string): void {
+    this.flights.leased(key, token);
+  }
+
   marked(marks: MarksRecord): void {
+    this.coherence.marked(marks);
     const at = this.next();
     for (const record of this.markRecords) {
       if (record.appliedAt !== undefined || !isAligned(record.version)) continue;
@@ -307,10 +340,12 @@ export class Oracle implements RedisObserver {
   // --- What is served
 
   reading(process: ProcessRecord, keys: readonly string[], redis: ModelRedis): ReadRecord {
-    return { process, keys, begunAt: this.next(), marks: redis.marks?.versions };
+    const begunMs = this.options.nowMs();
+    return { process, keys, begunAt: this.next(), begunMs, marks: redis.marks?.versions };
   }
 
-  served(read: ReadRecord, key: string, entry: CacheEntry, from: 'local' | 'redis'): void {
+  /** `online`: Redis was there for it all the time. */
+  served(read: ReadRecord, key: string, entry: CacheEntry, from: 'local' | 'redis', online: boolean): void {
     const record = this.byVersion.get(nameOf(key, entry.version));
     const { id } = entry.value as Payload;
     if (record?.id !== id)
@@ -318,6 +353,7 @@ export class Oracle implements RedisObserver {
     this.checkOwnWrites(read, key, entry);
     this.checkSeen(read, key, entry, from);
     this.checkMarks(read, key, entry, from);
+    if (from === 'local' && online) this.coherence.served(read, key, entry);
     if (this.merged) this.checkMerged(read, key, entry);
   }
 
@@ -500,6 +536,9 @@ export class Oracle implements RedisObserver {
     const newest = seen.get(key);
     if (newest === undefined || newest.version <= entry.version || newest.at >= begunAt) return;
     if (this.isForgottenSince(key, newest.at) || this.hasExpired(newest.version)) return;
+    // What somebody else has written is remembered for as long as a factory may run.
+    const served = this.byVersion.get(nameOf(key, entry.version));
+    if (served?.kind === 'compute' && this.options.time() - served.issuedMs > FENCE_MS) return;
     // Cut off, it knows of what it has read only while it has it.
     const record = this.byVersion.get(nameOf(key, newest.version));
     if (from === 'local' && record !== undefined && record.expiresAt <= this.options.time()) return;
@@ -727,7 +766,8 @@ export class Oracle implements RedisObserver {
     this.byVersion.set(nameOf(record.key, version), record);
   }
 
-  private errorOf({ aligned, time, errorMs }: StampView): number | undefined {
+  /** How far a clock may be off, if it knows. */
+  errorOf({ aligned, time, errorMs }: StampView): number | undefined {
     const isSound = aligned && Math.abs(time - this.options.time()) <= errorMs + TOLERANCE_MS;
     return isSound ? errorMs : undefined;
   }

@@ -23,9 +23,13 @@ export type Action =
       readonly lifeMs: number;
       readonly tags: readonly string[];
       readonly runMs: number;
+      /** Or whoever else computes it now. */
+      readonly joins: boolean;
     }
   | { readonly kind: 'read'; readonly node: number; readonly keys: readonly string[] }
   | Fault;
+
+export type EvictedPart = 'value' | 'guard' | 'fence' | 'lease' | 'all';
 
 export type Fault =
   | { readonly kind: 'cut'; readonly node: number; readonly what: Cut; readonly forMs: number }
@@ -36,6 +40,12 @@ export type Fault =
       readonly delayMs: number;
       readonly lossRate: number;
       readonly twiceRate: number;
+      readonly forMs: number;
+    }
+  | {
+      readonly kind: 'channel';
+      readonly node: number;
+      readonly how: 'close' | 'freeze' | 'slow';
       readonly forMs: number;
     }
   | { readonly kind: 'stop'; readonly forMs: number }
@@ -51,7 +61,7 @@ export type Fault =
       readonly clockMs: number;
     }
   | { readonly kind: 'flush' }
-  | { readonly kind: 'evict'; readonly key: string; readonly part: 'value' | 'guard' | 'fence' | 'all' }
+  | { readonly kind: 'evict'; readonly key: string; readonly part: EvictedPart }
   | { readonly kind: 'evict marks' }
   | { readonly kind: 'refuse'; readonly what: 'sets' | 'writes'; readonly forMs: number }
   | { readonly kind: 'step clock'; readonly node: number; readonly byMs: number }
@@ -93,10 +103,13 @@ const TAGS = ['red', 'green', 'blue', 'black', 'white', 'grey'];
 const REDIS_CLOCK_MS = 50_000;
 const SMALL_STEP_MS = 90_000;
 
+const EVICTED = ['value', 'guard', 'fence', 'lease', 'all'] as const satisfies readonly EvictedPart[];
+
 const FAULTS = [
   'cut',
   'reset',
   'weather',
+  'channel',
   'stop',
   'restart',
   'failover',
@@ -111,11 +124,19 @@ const FAULTS = [
 ] as const satisfies readonly Fault['kind'][];
 
 /** Faults whose exact moment matters. */
-const SUDDEN = ['crash', 'reset', 'flush', 'refuse', 'stop'] as const satisfies readonly Fault['kind'][];
+const SUDDEN = [
+  'crash',
+  'reset',
+  'channel',
+  'flush',
+  'refuse',
+  'stop',
+] as const satisfies readonly Fault['kind'][];
 const BURST_RATE = 0.06;
-const MOTIF_RATE = 0.25;
+const MOTIF_RATE = 0.35;
 
-const CALLS = [
+/** What is no fault. */
+export const CALLS = [
   'set',
   'set',
   'set',
@@ -171,7 +192,7 @@ function stepsOf(setting: Setting): Step[] {
   const faults = random.some(FAULTS, random.pick([0.15, 0.3, 0.6]));
   const faultRate = faults.length === 0 ? 0 : random.pick([0.06, 0.15, 0.3]);
   const paceMs = random.pick([20, 150, 500]);
-  const motifRate = random.chance(MOTIF_RATE) ? 0.02 : 0;
+  const motifRate = random.chance(MOTIF_RATE) ? 0.03 : 0;
   const steps: Step[] = [];
   const count = random.between(60, 150);
   for (let atMs = 100; steps.length < count; atMs += random.skewed(paceMs * 3)) {
@@ -214,7 +235,14 @@ function callOf({ random, nodes, keys, tags }: Setting): Action {
     case 'delete':
       return { kind, node, key };
     case 'compute':
-      return { kind, node, key, ...draft, runMs: random.skewed(3000) };
+      return {
+        kind,
+        node,
+        key,
+        ...draft,
+        runMs: random.skewed(random.pick([50, 3000, 12_000])),
+        joins: random.chance(0.6),
+      };
     case 'read':
       return { kind, node, keys: random.chance(0.5) ? [key] : keys };
     case 'clear':
@@ -241,6 +269,8 @@ function faultOf(kind: Fault['kind'], { random, nodes, keys }: Setting): Fault {
         twiceRate: random.pick([0, 0.2, 0.5]),
         forMs: forMs * 2,
       };
+    case 'channel':
+      return { kind, node, how: random.pick(['close', 'freeze', 'freeze', 'slow'] as const), forMs };
     case 'stop':
       return { kind, forMs };
     case 'restart':
@@ -251,7 +281,7 @@ function faultOf(kind: Fault['kind'], { random, nodes, keys }: Setting): Fault {
     case 'evict marks':
       return { kind };
     case 'evict':
-      return { kind, key: random.pick(keys), part: random.pick(['value', 'guard', 'fence', 'all'] as const) };
+      return { kind, key: random.pick(keys), part: random.pick(EVICTED) };
     case 'refuse':
       return { kind, what: random.pick(['sets', 'writes'] as const), forMs };
     case 'step clock':

@@ -2,6 +2,7 @@ import { StorageUnavailableError } from '../../src/cache/cache.errors.js';
 import type { Mutation } from '../../src/cache/replication/mutation.js';
 import type {
   ApplyOptions,
+  LeaseRequest,
   LiveKey,
   MarksRecord,
   MarksState,
@@ -12,14 +13,63 @@ import type { ModelRedis } from './model-redis.js';
 import type { Random } from './random.js';
 import type { Handle, Scheduler } from './scheduler.js';
 
+/** What Redis tells of at once: all that has changed in one turn of its loop. */
+export interface Push {
+  /** Each once; undefined: everything may have changed. */
+  readonly names: readonly string[] | undefined;
+  /** In the order of all events: when Redis told it. */
+  readonly at: number;
+}
+
+export interface Subscriber {
+  push(push: Push): void;
+  /** The process that it was connected to is gone. */
+  reset(): void;
+}
+
+/** One turn of its loop, at most. */
+const TURN_MS = 1;
+
 /** The process that serves the model: it can be away, or stopped with its sockets open. */
 export class Server {
   state: 'up' | 'down' | 'stopped' = 'up';
   /** Sockets do not outlive the process that they were opened to. */
   epoch = 0;
   private readonly waiting: (() => void)[] = [];
+  private readonly subscribers = new Set<Subscriber>();
+  private changed = new Set<string>();
 
-  constructor(readonly redis: ModelRedis) {}
+  constructor(
+    readonly redis: ModelRedis,
+    private readonly scheduler: Scheduler,
+    private readonly random: Random,
+    private readonly order: () => number,
+  ) {}
+
+  subscribe(subscriber: Subscriber): () => void {
+    this.subscribers.add(subscriber);
+    return () => void this.subscribers.delete(subscriber);
+  }
+
+  /** See `RedisOptions.tell`. */
+  tell(name: string | undefined): void {
+    if (name === undefined) {
+      this.push(undefined);
+      return;
+    }
+    const turn = this.changed.add(name);
+    if (turn.size > 1) return;
+    this.scheduler.after(this.random.next() * TURN_MS, () => {
+      if (turn !== this.changed) return;
+      this.changed = new Set();
+      this.push([...turn]);
+    });
+  }
+
+  private push(names: readonly string[] | undefined): void {
+    const push = { names, at: this.order() };
+    for (const subscriber of this.subscribers) subscriber.push(push);
+  }
 
   receive(request: () => void): void {
     if (this.state === 'up') request();
@@ -40,6 +90,8 @@ export class Server {
     this.state = 'down';
     this.epoch += 1;
     this.waiting.length = 0;
+    this.changed = new Set();
+    for (const subscriber of this.subscribers) subscriber.reset();
   }
 }
 
@@ -62,7 +114,20 @@ export interface LinkOwner {
 }
 
 export type CallName =
-  'read' | 'check' | 'apply' | 'fence' | 'exchangeMarks' | 'hello' | 'beat' | 'headers' | 'values' | 'remove';
+  | 'read'
+  | 'check'
+  | 'apply'
+  | 'fence'
+  | 'lease'
+  | 'renew'
+  | 'release'
+  | 'touch'
+  | 'exchangeMarks'
+  | 'hello'
+  | 'beat'
+  | 'headers'
+  | 'values'
+  | 'remove';
 
 interface Call {
   readonly socket: number;
@@ -165,16 +230,20 @@ export class Link implements Remote {
     return this.call('beat', [], (redis) => redis.beat());
   }
 
-  async lease(key: string): Promise<never> {
-    throw new Error(`${key}: in this world every instance computes for itself`);
+  lease(key: string, request: LeaseRequest): ReturnType<Remote['lease']> {
+    return this.call('lease', [key, request], (redis) => redis.lease(key, request));
   }
 
-  async renew(key: string): Promise<never> {
-    return this.lease(key);
+  renew(key: string, token: string, leaseMs: number): ReturnType<Remote['renew']> {
+    return this.call('renew', [key, token], (redis) => redis.renew(key, token, leaseMs));
   }
 
-  async release(key: string): Promise<never> {
-    return this.lease(key);
+  release(key: string, token: string): ReturnType<Remote['release']> {
+    return this.call('release', [key, token], (redis) => redis.release(key, token));
+  }
+
+  touch(name: string): Promise<void> {
+    return this.call('touch', [name], (redis) => redis.touch(name));
   }
 
   async discard(key: string): Promise<boolean> {

@@ -25,6 +25,16 @@ const SOON_KILLED = [
   'no-incarnation-check',
   'journal-not-loaded',
   'cold-joiner-believes',
+  'told-and-served',
+  'fill-survives-a-push',
+  'checked-for-ever',
+  'checked-while-armed',
+  'echoes-suppressed',
+  'lease-for-all',
+  'lease-not-renewed',
+  'lease-not-released',
+  'release-not-told',
+  'held-without-a-look',
 ];
 
 describe('the replication core, simulated', () => {

@@ -9,7 +9,7 @@ import { ModelDisk } from './model-storage.js';
 import { Oracle } from './oracle.js';
 import { Random } from './random.js';
 import type { Action, NodePlan, Schedule } from './schedule.js';
-import { MAX_LIFE_MS } from './schedule.js';
+import { CALLS, MAX_LIFE_MS } from './schedule.js';
 import { Scheduler } from './scheduler.js';
 import { FAIR, Server } from './simulated-network.js';
 
@@ -36,6 +36,10 @@ interface Node {
 const HEARTBEAT_MS = 1000;
 /** When Redis saved its data last, from the start: all have met by then. */
 const SNAPSHOT_MS = 1000;
+/** Longer than its canary may take. */
+const SLOW_CHANNEL_MS = 1300;
+/** As long as all computations one after the other. */
+const COMPUTE_HEARTBEATS = 150;
 const MERGE_HEARTBEATS = 25;
 const JOINER: NodePlan = { disk: false, skewMs: 40_000, driftPpm: 20, startMs: 0 };
 
@@ -58,13 +62,19 @@ export class Simulation implements World {
     private readonly schedule: Schedule,
     private readonly options: RunOptions = {},
   ) {
-    this.oracle = new Oracle({ time: this.redisTime, trueTime: this.trueTime, maxLifeMs: MAX_LIFE_MS });
+    this.oracle = new Oracle({
+      time: this.redisTime,
+      trueTime: this.trueTime,
+      nowMs: () => this.scheduler.nowMs,
+      maxLifeMs: MAX_LIFE_MS,
+    });
     this.entries = new EntryTable((key, entry) => this.oracle.encoded(key, entry));
     const random = Random.of(schedule.seed, 'redis');
     const Redis = options.redis ?? ModelRedis;
-    const { redisTime: now, oracle: observer } = this;
-    this.redis = new Redis({ now, maxLifeMs: MAX_LIFE_MS, runId: () => random.hex(8), observer });
-    this.server = new Server(this.redis);
+    const { redisTime: now, oracle: observer, scheduler } = this;
+    const tell = (name: string | undefined): void => this.server.tell(name);
+    this.redis = new Redis({ now, maxLifeMs: MAX_LIFE_MS, runId: () => random.hex(8), observer, tell });
+    this.server = new Server(this.redis, scheduler, random, () => observer.next());
     this.nodes = schedule.nodes.map((plan, index) => this.createNode(plan, index));
   }
 
@@ -76,6 +86,7 @@ export class Simulation implements World {
       if (oracle.violation !== undefined) break;
       this.trace(() => `--- ${JSON.stringify(action)}`);
       this.actions.set(action.kind, (this.actions.get(action.kind) ?? 0) + 1);
+      this.noteFault(action);
       this.act(action);
       for (const { instance } of this.nodes) instance?.checkBounds();
     }
@@ -111,6 +122,7 @@ export class Simulation implements World {
     node.generation += 1;
     this.trace(() => `node ${node.options.node} starts${node.plan.disk ? ' with its disk' : ''}`);
     node.instance = new Instance(this, node.options, node.disk, node.generation);
+    this.oracle.flights.disturbed(node.options.node, 0);
     void node.instance.start();
   }
 
@@ -127,7 +139,9 @@ export class Simulation implements World {
       case 'invalidate':
         return void instance?.mark([...new Set(action.tags)]);
       case 'compute':
-        return void instance?.compute(action.key, { ...action, pad: 0 }, action.runMs);
+        return void (action.joins
+          ? instance?.computeOnce(action.key, { ...action, pad: 0 }, action.runMs)
+          : instance?.compute(action.key, { ...action, pad: 0 }, action.runMs));
       case 'read':
         return void instance?.read(action.keys);
       case 'cut':
@@ -137,6 +151,8 @@ export class Simulation implements World {
         return instance?.link.reset();
       case 'weather':
         return this.changeWeather(instance, action);
+      case 'channel':
+        return this.disturbChannel(instance, action);
       case 'crash':
         return this.crash(node, action.forMs);
       case 'step clock':
@@ -211,6 +227,28 @@ export class Simulation implements World {
     this.scheduler.after(forMs, () => (instance.link.weather = FAIR));
   }
 
+  private disturbChannel(
+    instance: Instance | undefined,
+    { how, forMs }: Extract<Action, { kind: 'channel' }>,
+  ): void {
+    const { channel } = instance ?? {};
+    if (channel === undefined) return;
+    if (how === 'close') return channel.reset();
+    if (how === 'freeze') channel.frozen = true;
+    else channel.delayMs = SLOW_CHANNEL_MS;
+    this.scheduler.after(forMs, () => {
+      channel.thaw();
+      channel.delayMs = FAIR.delayMs;
+    });
+  }
+
+  /** Who may be excused by it for not knowing what others do. */
+  private noteFault(action: Action): void {
+    const node = 'node' in action ? action.node : undefined;
+    const forMs = 'forMs' in action ? action.forMs : 0;
+    if (!(CALLS as readonly string[]).includes(action.kind)) this.oracle.flights.disturbed(node, forMs);
+  }
+
   private crash(node: Node | undefined, forMs: number): void {
     if (node?.instance?.alive !== true) return;
     node.instance.crash();
@@ -239,14 +277,20 @@ export class Simulation implements World {
     this.redis.refusing = 'nothing';
     for (const node of this.nodes) this.start(node);
     await this.scheduler.advance(1);
-    for (const { link } of this.alive) {
+    for (const { link, channel } of this.alive) {
       link.cut = undefined;
       link.weather = FAIR;
+      channel.thaw();
+      channel.delayMs = FAIR.delayMs;
     }
   }
 
   /** Then everybody reads everything: what differs is repaired by that. */
   private async merge(): Promise<void> {
+    for (let beats = 0; this.alive.some(({ isComputing }) => isComputing); beats += 1) {
+      if (beats === COMPUTE_HEARTBEATS) return this.oracle.fail('P1', 'a computation does not end');
+      await this.scheduler.advance(HEARTBEAT_MS);
+    }
     for (let beats = 0; !(beats > 3 && this.isMerged); beats += 1) {
       if (beats === MERGE_HEARTBEATS) return this.oracle.fail('merge', this.describeUnmerged());
       await this.scheduler.advance(HEARTBEAT_MS);

@@ -1,9 +1,5 @@
 import { StorageUnavailableError } from '../cache.errors.js';
-
-export interface Timers {
-  set(ms: number, run: () => void): unknown;
-  clear(handle: unknown): void;
-}
+import type { Timers } from './timers.js';
 
 /** So little may have been spent that the time-out of a command is limit enough. */
 const NEGLIGIBLE_MS = 5;
@@ -23,17 +19,16 @@ export class CallBudget {
   }
 
   /**
-   * What is not answered in time may be executed all the same.
+   * What is not answered in time may be executed all the same. Of several commands none has to be late for all to be.
    * @throws StorageUnavailableError, also at once if nothing is left
    */
-  async spend<T>(work: () => Promise<T>): Promise<T> {
+  async spend<T>(work: () => Promise<T>, commands: 'one' | 'several' = 'one'): Promise<T> {
     const leftMs = this.maxMs - this.spentMs;
     if (leftMs <= 0) throw exhausted();
     const begunMs = this.now();
     try {
-      return await (this.spentMs < NEGLIGIBLE_MS || leftMs === Infinity
-        ? work()
-        : this.within(leftMs, work()));
+      const isLimited = commands === 'one' && this.spentMs < NEGLIGIBLE_MS;
+      return await (isLimited || leftMs === Infinity ? work() : this.within(leftMs, work()));
     } finally {
       this.spentMs += Math.max(0, this.now() - begunMs);
     }

@@ -1,4 +1,4 @@
-import type { Timers } from './call-budget.js';
+import type { Timers } from './timers.js';
 
 /** How long a computation is its holder's without a sign of life: what his death costs the others. */
 export const LEASE_MS = 5000;

@@ -146,9 +146,15 @@ export class ReplicaState {
 
   /**
    * Takes note of what somebody else wrote: nothing older comes back here, not from the local storage, the outbox or a
-   * factory. `gone`: there is no value any more, which Redis may forget; so it is for us to remember.
+   * factory. `gone`: there is no value any more, which Redis may forget; so it is for us to remember. `beaten`: the write
+   * of ours that gave way to it; it may have been our own next one, whose value stays.
    */
-  async learn(key: string, version: string, value: Uint8Array | 'gone' | 'unknown'): Promise<void> {
+  async learn(
+    key: string,
+    version: string,
+    value: Uint8Array | 'gone' | 'unknown',
+    beaten = version,
+  ): Promise<void> {
     const bytes = typeof value === 'string' ? undefined : value;
     this.clock.observe(version);
     const former = this.outbox.get(key);
@@ -162,6 +168,7 @@ export class ReplicaState {
         this.save([key]);
       }
     }
+    if (beaten < version && (await this.local.get(key))?.version === version) return;
     await this.storeLocally(key, version, this.entryOf(key, bytes));
   }
 

@@ -1,6 +1,6 @@
 import { EntryTooLargeError, StorageUnavailableError } from '../cache.errors.js';
 import type { CacheEntry } from '../storage/cache-entry.js';
-import type { Timers } from './call-budget.js';
+import type { Timers } from './timers.js';
 import { CallBudget } from './call-budget.js';
 import type { HybridLogicalClock } from './clock.js';
 import { isAligned } from './clock.js';
@@ -419,7 +419,7 @@ export class Replica {
     const { state, session } = this;
     if (session.online) {
       try {
-        await this.budget().spend(() => session.exchangeMarks());
+        await this.budget().spend(() => session.exchangeMarks(), 'several');
         state.saveMarks();
         return 'redis';
       } catch (error) {
@@ -623,7 +623,8 @@ export class Replica {
       }
       if (this.alone) return { landed: await this.keep(key, version, entry, bytes), existed };
       const mutation = { key, version, bytes, expiresAt: entry?.expiresAt ?? 0 };
-      const outcome = await this.send(mutation, entry, given === undefined, budget);
+      const isLast = given !== undefined || attempt === RESTAMPS;
+      const outcome = await this.send(mutation, entry, given === undefined, isLast, budget);
       if (outcome === undefined) return { landed: 'outbox', existed };
       if (outcome.kind === 'applied') {
         existed ||= outcome.existed;
@@ -635,7 +636,7 @@ export class Replica {
         if (!isHiddenNow || attempt === RESTAMPS) return { landed: 'redis', existed };
         continue;
       }
-      if (given !== undefined || attempt === RESTAMPS) return { landed: 'superseded', existed };
+      if (isLast) return { landed: 'superseded', existed };
     }
   }
 
@@ -703,6 +704,7 @@ export class Replica {
     mutation: Mutation,
     entry: CacheEntry | undefined,
     live: boolean,
+    isLast: boolean,
     budget: CallBudget,
   ): Promise<Extract<ApplyOutcome, { kind: 'applied' | 'superseded' | 'ahead' }> | undefined> {
     const { state, session } = this;
@@ -726,7 +728,7 @@ export class Replica {
         return outcome;
       }
       if (outcome !== undefined && outcome.kind !== 'refused') {
-        await this.giveWay(mutation, outcome, live);
+        await this.giveWay(mutation, outcome, live, isLast);
         return outcome;
       }
     }
@@ -756,14 +758,17 @@ export class Replica {
     mutation: Mutation,
     outcome: Extract<ApplyOutcome, { kind: 'superseded' | 'ahead' }>,
     live: boolean,
+    isLast: boolean,
   ): Promise<void> {
     const { state } = this;
     const { key, version } = mutation;
     if (outcome.kind === 'superseded') {
       state.clock.resumeAbove(outcome.version);
       // A live write may have met a fence only, of which nothing is known of the key.
-      if (!live) return state.learn(key, outcome.version, 'unknown');
+      if (!live) return state.learn(key, outcome.version, 'unknown', version);
       state.counts.superseded += 1;
+      // What it has replaced here is not back until its next version is sent.
+      if (!isLast) return;
     }
     state.outbox.remove(mutation);
     await state.storeLocally(key, version, () => undefined);

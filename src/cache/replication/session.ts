@@ -1,5 +1,5 @@
 import { StorageUnavailableError } from '../cache.errors.js';
-import type { CallBudget, Timers } from './call-budget.js';
+import type { CallBudget } from './call-budget.js';
 import { isAligned } from './clock.js';
 import type { Mutation } from './mutation.js';
 import { CLOCK_AHEAD_MS, versionMs } from './mutation.js';
@@ -7,6 +7,7 @@ import { tombstoneOf } from './outbox.js';
 import type { Acquaintance } from './persistence.js';
 import type { ApplyOutcome, MarksExchange, MarksState, Remote } from './remote.js';
 import type { ReplicaState } from './replica-state.js';
+import type { Timers } from './timers.js';
 
 export interface SessionOptions {
   /** Called each time that it is online again. */
@@ -165,7 +166,7 @@ export class Session {
   async learnMarks(marks: MarksState | undefined, budget: CallBudget): Promise<boolean> {
     if (this.hasMarks(marks)) return true;
     try {
-      await budget.spend(() => this.exchangeMarks());
+      await budget.spend(() => this.exchangeMarks(), 'several');
       return true;
     } catch (error) {
       this.state.noteUnavailable(error);
@@ -477,7 +478,7 @@ export class Session {
           if (losses === this.losses) state.outbox.acknowledge(mutation, state.clock.machineTime());
           break;
         case 'superseded':
-          await state.learn(mutation.key, outcome.version, 'unknown');
+          await state.learn(mutation.key, outcome.version, 'unknown', mutation.version);
           break;
         case 'ahead':
           this.realign(outcome.redisMs);
@@ -528,19 +529,23 @@ export class Session {
       batch.push({ key, version, bytes: body, expiresAt });
       bytes += body.length;
       if (batch.length < options.drainBatchEntries && bytes < options.drainBatchBytes) continue;
-      offered += await this.offerBatch(batch);
+      const taken = await this.offerBatch(batch);
+      if (taken === undefined) return;
+      offered += taken;
       [batch, bytes] = [[], 0];
       // It makes room by dropping what others want: no more of that.
       if ((await options.remote.beat()).evictedKeys > evictedKeys) break;
       await this.pause(options.random() * 20);
     }
-    offered += await this.offerBatch(batch);
-    if (number !== this.number) return;
+    const taken = await this.offerBatch(batch);
+    if (taken === undefined || number !== this.number) return;
+    offered += taken;
     this.dataLost = false;
     state.onEvent({ type: 'offer_done', offered });
   }
 
-  private async offerBatch(batch: readonly Mutation[]): Promise<number> {
+  /** How many it took; undefined: it takes nothing now, and is offered all again at the next heartbeat. */
+  private async offerBatch(batch: readonly Mutation[]): Promise<number | undefined> {
     if (batch.length === 0) return 0;
     const { state } = this;
     const outcomes = await this.applied(batch);
@@ -548,15 +553,17 @@ export class Session {
       // Where the connection is sound, it was too much for the time that it had; alone, it is let be.
       if (batch.length === 1) return 0;
       const middle = Math.ceil(batch.length / 2);
-      return (await this.offerBatch(batch.slice(0, middle))) + (await this.offerBatch(batch.slice(middle)));
+      const first = await this.offerBatch(batch.slice(0, middle));
+      const second = first === undefined ? undefined : await this.offerBatch(batch.slice(middle));
+      return first === undefined || second === undefined ? undefined : first + second;
     }
-    for (const [index, { key }] of batch.entries()) {
+    for (const [index, { key, version }] of batch.entries()) {
       const outcome = outcomes[index];
-      if (outcome?.kind === 'superseded') await state.learn(key, outcome.version, 'unknown');
+      if (outcome?.kind === 'superseded') await state.learn(key, outcome.version, 'unknown', version);
     }
     const applied = outcomes.filter(({ kind }) => kind === 'applied').length;
     state.counts.offered += applied;
-    return applied;
+    return isRefusedAll(outcomes) ? undefined : applied;
   }
 
   /** Undefined at a time-out of a connection that is sound. */
@@ -663,4 +670,10 @@ export class Session {
       .saveState(this.acquaintance, clock.last())
       .catch((error: unknown) => this.state.swallow(error));
   }
+}
+
+/** It is full, or read-only; a value that is too large says nothing of others. */
+function isRefusedAll(outcomes: readonly ApplyOutcome[]): boolean {
+  const hasTaken = outcomes.some(({ kind }) => kind !== 'refused');
+  return outcomes.some((outcome) => outcome.kind === 'refused' && (outcome.ofAll ?? !hasTaken));
 }

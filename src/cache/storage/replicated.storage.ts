@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { StorageClosedError } from '../cache.errors.js';
 import type { RedisListener, RedisSide } from '../redis/redis-side.js';
 import type { CallBudget } from '../replication/call-budget.js';
+import { BACKGROUND_TIMERS } from '../replication/timers.js';
 import { HybridLogicalClock } from '../replication/clock.js';
 import type { Journal } from '../replication/journal.js';
 import type { Busy, Held } from '../replication/lease.js';
@@ -70,10 +71,7 @@ export class ReplicatedCacheStorage implements CacheStorage, RedisListener {
       remote: shared?.namespace(namespaceName),
       journal: local.journal?.(),
       codec: this.codec,
-      timers: {
-        set: (ms, run) => setTimeout(run, ms).unref(),
-        clear: (timer) => clearTimeout(timer as NodeJS.Timeout),
-      },
+      timers: BACKGROUND_TIMERS,
       random: Math.random,
       onEvent: (event) => onEvent({ ...event, namespace: namespaceName }),
     });

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { Redis } from 'ioredis';
 import { RedisConnection } from '../../../src/cache/redis/connection.js';
 import { RedisRemote } from '../../../src/cache/redis/redis-remote.js';
 import { HybridLogicalClock } from '../../../src/cache/replication/clock.js';
@@ -7,6 +8,7 @@ import type { Journal } from '../../../src/cache/replication/journal.js';
 import type { EntryDraft } from '../../../src/cache/replication/replica.js';
 import { Replica } from '../../../src/cache/replication/replica.js';
 import type { ReplicaEvent } from '../../../src/cache/replication/replica-state.js';
+import { BACKGROUND_TIMERS } from '../../../src/cache/replication/timers.js';
 import { NamespaceCodec } from '../../../src/cache/storage/entry-codec.js';
 import { EnvelopeCodec } from '../../../src/cache/storage/envelope.js';
 import { MemoryCacheStorage } from '../../../src/cache/storage/memory.storage.js';
@@ -78,10 +80,7 @@ class TestNode {
         journal,
         codec: new NamespaceCodec(envelope, 'default'),
         clock,
-        timers: {
-          set: (ms, run) => setTimeout(run, ms),
-          clear: (timer) => clearTimeout(timer as NodeJS.Timeout),
-        },
+        timers: BACKGROUND_TIMERS,
         random: Math.random,
         maxLifeMs: MAX_LIFE_MS,
         heartbeatMs: 50,
@@ -237,6 +236,26 @@ describe('Replica', () => {
     expect(values.map((value, n) => value === n || (n === 1 && value === undefined))).toEqual(
       values.map(() => true),
     );
+  });
+
+  it('offers again what Redis was too full to take back', async () => {
+    const [a, b] = await pair();
+    await a.replica.set('k', draft('kept by its reader'));
+    await b.value('k');
+    await a.stop();
+    const admin = new Redis(server.port);
+    try {
+      await admin.config('SET', 'maxmemory', '1');
+      await admin.config('RESETSTAT');
+      await admin.flushall();
+      while (!(await admin.info('errorstats')).includes('errorstat_OOM')) await b.value('k');
+      await admin.config('SET', 'maxmemory', '0');
+      await until(() => b.events.some(({ type }) => type === 'offer_done'));
+      const late = await (await start()).merged();
+      while ((await late.value('k')) === undefined) await new Promise((resolve) => setTimeout(resolve, 20));
+    } finally {
+      admin.disconnect();
+    }
   });
 
   it('takes up with its journal what the process before could not send', async () => {
