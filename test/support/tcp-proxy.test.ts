@@ -140,6 +140,25 @@ it('freeze: accepts, stays open, passes nothing; what was sent comes late and in
   await other.gets('z');
 });
 
+it('freeze of those that mention something: they stand from the request that does, and the others pass', async () => {
+  const [former, next, other] = [await Client.connect(), await Client.connect(), await Client.connect()];
+  await former.echo('this: a');
+  await next.echo('b');
+  proxy.freeze('this');
+  former.socket.write('c');
+  await next.echo('t');
+  next.socket.write('his');
+  await other.echo('z');
+  const late = await Client.connect();
+  await late.echo('y');
+  late.socket.write('this');
+  await other.echo('that');
+  await pause(50);
+  expect([former.text, next.text, late.text]).toEqual(['this: a', 'bt', 'y']);
+  await proxy.pass();
+  await Promise.all([former.gets('this: ac'), next.gets('bthis'), late.gets('ythis')]);
+});
+
 it('half-close: the receiver reads to its end, and what it writes still passes', async () => {
   const client = await Client.connect();
   await client.echo('one');

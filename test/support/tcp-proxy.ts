@@ -15,7 +15,10 @@ type Direction = 'requests' | 'replies';
 type Flows = Readonly<Record<Direction, Flow>>;
 
 const PASSING: Flows = { requests: {}, replies: {} };
+const FROZEN: Flows = { requests: { held: true }, replies: { held: true } };
 const QUEUE_LIMIT_BYTES = 1024 * 1024;
+/** What a client is for, it says at first. */
+const HEARD_CHARACTERS = 1024;
 const SLICES_PER_SECOND = 50;
 
 /** Stands between a client and a server, and fails the way networks fail; switched while connections are open. */
@@ -23,6 +26,7 @@ export class TcpProxy {
   private readonly links = new Set<Link>();
   private server: Server | undefined;
   private flows = PASSING;
+  private mention = '';
 
   private constructor(
     readonly port: number,
@@ -66,9 +70,12 @@ export class TcpProxy {
     await once(server, 'close');
   }
 
-  /** Connections are accepted and stay open, and nothing passes: no data, no FIN. */
-  freeze(): void {
-    this.switch({ requests: { held: true }, replies: { held: true } });
+  /**
+   * Connections are accepted and stay open, and nothing passes: no data, no FIN. With `mention` only those whose first
+   * requests have this text, also where it is yet to come; the others pass.
+   */
+  freeze(mention = ''): void {
+    this.switch(FROZEN, mention);
   }
 
   /** Ends every open connection in one direction only: the receiver reads to its end, and may still write. */
@@ -97,9 +104,10 @@ export class TcpProxy {
     await this.refuse();
   }
 
-  private switch(flows: Flows): void {
+  private switch(flows: Flows, mention = ''): void {
     this.flows = flows;
-    for (const link of this.links) link.apply(flows);
+    this.mention = mention;
+    for (const link of this.links) link.apply(flows, mention);
   }
 
   private async listen(): Promise<void> {
@@ -119,7 +127,7 @@ export class TcpProxy {
     });
     const link = new Link(client, upstream, () => this.links.delete(link));
     this.links.add(link);
-    link.apply(this.flows);
+    link.apply(this.flows, this.mention);
   }
 }
 
@@ -127,12 +135,17 @@ export class TcpProxy {
 class Link {
   private readonly pipes: Readonly<Record<Direction, Pipe>>;
   private open = true;
+  private heard = '';
+  private flows = PASSING;
+  private mention = '';
 
   constructor(
     private readonly client: Socket,
     private readonly upstream: Socket,
     private readonly onClosed: () => void,
   ) {
+    // Before the pipe takes it: what makes it one that is frozen is held itself.
+    client.on('data', (bytes) => this.hear(bytes));
     this.pipes = { requests: new Pipe(client, upstream), replies: new Pipe(upstream, client) };
     upstream.once('error', () => this.reset());
     client.once('error', () => upstream.end());
@@ -143,12 +156,13 @@ class Link {
     upstream.once('close', settle);
   }
 
-  apply(flows: Flows): void {
+  apply(flows: Flows, mention: string): void {
     const pipes = Object.values(this.pipes);
     const heals = !Object.values(flows).some(({ lost }) => lost === true);
     if (heals && pipes.some(({ incomplete }) => incomplete)) return this.reset();
-    this.pipes.requests.apply(flows.requests);
-    this.pipes.replies.apply(flows.replies);
+    this.flows = flows;
+    this.mention = mention;
+    this.direct();
   }
 
   finish(direction: Direction): void {
@@ -159,6 +173,18 @@ class Link {
     this.forget();
     this.client.resetAndDestroy();
     this.upstream.destroy();
+  }
+
+  private hear(bytes: Buffer): void {
+    if (this.heard.length >= HEARD_CHARACTERS) return;
+    this.heard += bytes.toString('latin1');
+    if (this.mention !== '') this.direct();
+  }
+
+  private direct(): void {
+    const { requests, replies } = this.heard.includes(this.mention) ? this.flows : PASSING;
+    this.pipes.requests.apply(requests);
+    this.pipes.replies.apply(replies);
   }
 
   private forget(): void {
