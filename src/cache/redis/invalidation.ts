@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { RedisSettings } from './client.js';
 import { createRedisClient } from './client.js';
-import { describeError } from './redis-errors.js';
+import { describeError, reactionTo } from './redis-errors.js';
 
 /** Where Redis publishes what has changed to a connection that asked for it. */
 const CHANNEL = '__redis__:invalidate';
@@ -25,7 +25,7 @@ export interface InvalidationOptions {
   readonly tag: string;
   /** One canary every so often. Default 1000. */
   readonly heartbeatMs?: number;
-  /** So long it may take. Default 1000. */
+  /** So long it may take; not above the heartbeat, or the staleness bound does not hold. Default 1000. */
   readonly timeoutMs?: number;
   readonly random?: () => number;
   /** After each canary that was heard. */
@@ -108,10 +108,17 @@ export class InvalidationChannel {
       await client.call('CLIENT', 'TRACKING', 'ON', 'REDIRECT', id, 'BCAST', 'PREFIX', this.prefix);
       await client.subscribe(CHANNEL);
     } catch (error) {
-      if (client.status === 'ready') this.refuse(describeError(error));
+      if (client.status === 'ready') this.giveUpArming(error);
       return;
     }
     void this.sendCanary();
+  }
+
+  /** Only an answer says that the server does not do it: a link may die, or the server be busy, at this very moment. */
+  private giveUpArming(error: unknown): void {
+    const isPassing = error instanceof Error && reactionTo(error)?.call === 'unavailable';
+    if (isPassing) this.fail(describeError(error));
+    else this.refuse(describeError(error));
   }
 
   private refuse(reason: string): void {
@@ -135,7 +142,9 @@ export class InvalidationChannel {
     this.awaited = undefined;
     clearTimeout(this.timer);
     this.lastLagMs = performance.now() - sentMs;
-    this.timer = setTimeout(() => void this.sendCanary(), this.heartbeatMs).unref();
+    // From the sending of this one: what was written right after it may already be missing.
+    const nextMs = Math.max(0, this.heartbeatMs - this.lastLagMs);
+    this.timer = setTimeout(() => void this.sendCanary(), nextMs).unref();
     this.options.onBeat?.();
     if (this.state === 'armed' || this.closed) return;
     this.state = 'armed';

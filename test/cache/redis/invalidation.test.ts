@@ -9,7 +9,7 @@ import { isArmed, settingsOf, startArmedStorage } from '../../support/armed-stor
 import { RedisServer } from '../../support/redis-server.js';
 import { TcpProxy } from '../../support/tcp-proxy.js';
 
-const HEARTBEAT_MS = 100;
+const HEARTBEAT_MS = 200;
 const TIMEOUT_MS = 200;
 
 let server: RedisServer;
@@ -202,6 +202,63 @@ describe('InvalidationChannel', () => {
     expect(channel.stats()).toMatchObject({ losses: 1, stalenessBoundMs: HEARTBEAT_MS + TIMEOUT_MS });
     channel.close();
     await proxy.close();
+  });
+
+  it('knows of a loss in time also where news take long: the bound counts from the writing of a canary', async () => {
+    const proxy = await TcpProxy.start(server.port);
+    open.push(proxy);
+    const [heartbeatMs, timeoutMs, lagMs] = [500, 500, 400];
+    const touchedMs: number[] = [];
+    const heard: number[] = [];
+    let lostMs = 0;
+    const channel = new InvalidationChannel({
+      settings: settingsOf(proxy.port),
+      clientId: 'test',
+      tag: 'x',
+      touch: (place) => {
+        touchedMs.push(performance.now());
+        return raw.multi().set(place, '').del(place).exec();
+      },
+      heartbeatMs,
+      timeoutMs,
+      onBeat: () => heard.push(touchedMs.at(-1) ?? 0),
+      onChange: () => {},
+      onEvent: ({ type }) => {
+        if (type === 'lost') lostMs = performance.now();
+      },
+    });
+    open.push({ close: async () => channel.close() });
+    await until(() => heard.length > 0);
+    proxy.delay(lagMs);
+    await until(() => heard.length > 1);
+    lostMs = 0;
+    proxy.freeze();
+    const lastMs = heard.at(-1) ?? 0;
+    await until(() => lostMs > 0);
+    // What is written right after a canary is the oldest that may be missed.
+    expect(lostMs - lastMs).toBeLessThan(heartbeatMs + timeoutMs + lagMs / 2);
+  });
+
+  it('is not refused by a link that dies while it is armed', async () => {
+    const proxy = await TcpProxy.start(server.port);
+    open.push(proxy);
+    proxy.freeze('TRACKING');
+    const events: InvalidationEvent['type'][] = [];
+    const channel = new InvalidationChannel({
+      settings: { ...settingsOf(proxy.port), commandTimeoutMs: 50, connectTimeoutMs: 100 },
+      clientId: 'test',
+      tag: 'x',
+      touch: (place) => raw.multi().set(place, '').del(place).exec(),
+      onChange: () => {},
+      onEvent: ({ type }) => events.push(type),
+    });
+    open.push({ close: async () => channel.close() });
+    // Behind the proxy the first connection stays.
+    await until(() => events.length > 0 || proxy.connections > 1);
+    expect(events).toEqual([]);
+    await proxy.pass();
+    await until(() => events.length > 0);
+    expect(events).toEqual(['armed']);
   });
 
   it('says so where the server does not tell, and everything goes on', async () => {
