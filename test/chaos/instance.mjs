@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
+import { MixedLoad } from './mixed-load.mjs';
 
 const { dist, options } = JSON.parse(process.env.CHAOS_INSTANCE);
 const load = (path) => import(pathToFileURL(join(dist, path)).href);
@@ -20,10 +21,12 @@ const [{ CacheModule }, { Cache }, { REDIS_CONNECTION }, { CacheStorage }] = awa
 const TICK_MS = 5;
 
 /** How long the event loop has stood still since the start: a busy machine, not the cache, made callers wait that long. */
-const stalls = { totalMs: 0, tickAt: performance.now() };
+const stalls = { totalMs: 0, longestMs: 0, tickAt: performance.now() };
 setInterval(() => {
   const now = performance.now();
-  stalls.totalMs += Math.max(0, now - stalls.tickAt - TICK_MS);
+  const stallMs = Math.max(0, now - stalls.tickAt - TICK_MS);
+  stalls.totalMs += stallMs;
+  stalls.longestMs = Math.max(stalls.longestMs, stallMs);
   stalls.tickAt = now;
 }, TICK_MS);
 const stalledMs = () => stalls.totalMs + Math.max(0, performance.now() - stalls.tickAt - TICK_MS);
@@ -51,9 +54,12 @@ const idOf = (value) => value?.id ?? null;
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const epochMs = () => performance.timeOrigin + performance.now();
 
+let mixedLoad;
+
 const commands = {
   set: ({ key, id, size, ...options }) => cache.set(key, valueOf(id, size), options),
   get: async ({ key }) => idOf(await cache.get(key)),
+  peekMany: ({ keys }) => keys.map((key) => idOf(cache.peek(key))),
   getMany: async ({ keys }) => (await cache.getMany(keys)).map(idOf),
   delete: ({ key }) => cache.delete(key),
   clear: () => cache.clear(),
@@ -68,6 +74,11 @@ const commands = {
     const { kind, entry, write = null } = await cache.resolve(key, factory, options);
     return { kind, id: idOf(entry.value), write, beganAt };
   },
+  beginLoad(what) {
+    stalls.longestMs = 0;
+    mixedLoad = new MixedLoad({ cache, connection, valueOf, idOf, ...what });
+  },
+  endLoad: async () => ({ ...(await mixedLoad.stop()), longestStallMs: stalls.longestMs }),
   stats: () => ({ connection: connection.state, cache: cache.stats() }),
   idle: () => cache.idle?.() ?? storage.idle?.(),
   close: () => app.close(),

@@ -1,3 +1,4 @@
+import type { CoherenceReport } from './coherence.js';
 import type { DrainReport } from './drain.js';
 import type { RoundReport } from './round.js';
 
@@ -62,3 +63,15 @@ export function summary(reports: readonly RoundReport[], drains: readonly DrainR
 export const drainLine = ({ entries, perSecond, rawPerSecond, missing }: DrainReport): string =>
   `drained ${entries} entries at ${perSecond.toFixed(0)}/s, ${missing} missing; ` +
   `raw pipelined SETs: ${rawPerSecond.toFixed(0)}/s`;
+
+export const coherenceLine = (report: CoherenceReport): string => {
+  const { seed, reads, hits, cutOff, writes, kills, freezes, losses, compared, differing } = report;
+  const { stalestMs, boundMs, allowanceMs, tooStale } = report;
+  return [
+    `coherence, seed ${seed}: ${reads} reads, ${hits} of them without Redis, ${cutOff} cut off; ${writes} writes; ` +
+      `${kills} kills, ${freezes} freezes, losses noticed ${losses.join(' + ')}`,
+    `stalest read ${stalestMs.toFixed(0)} ms, bound ${boundMs} ms and ${allowanceMs.toFixed(0)} for stalls: ` +
+      `${tooStale.length} beyond; ${differing.length} of ${compared} values differ from Redis`,
+    ...[...tooStale, ...differing].slice(0, 10).map((finding) => `  ${finding}`),
+  ].join('\n');
+};
