@@ -7,7 +7,8 @@ const HELP = `Usage: npm run chaos -- [options]
 Starts a real Redis and three instances of the cache as processes, each behind a TCP proxy of its own; writes, deletes
 and reads known keys through all of them; breaks the network, Redis and the instances, alone and two at once; and checks
 after each fault, once the instances have merged, that no caller saw an error, no accepted write is lost, nothing
-deleted came back, and all instances and Redis agree.
+deleted came back, and all instances and Redis agree. Between, the connections that tell of changes are killed and frozen
+while all read and write: no read may be staler than the bound, and no memory differ from Redis at the end.
 
   --minutes M   how long, default 5
   --seed S      repeats the choices of a run (not its timing); default: random, and printed
@@ -39,7 +40,7 @@ if (!(minutes > 0) || !Number.isSafeInteger(seed)) {
   process.exit(1);
 }
 
-const [{ campaign }, { FAULTS }, { failure, table, summary }] = await Promise.all([
+const [{ campaign }, { FAULTS }, { coherenceLine, failure, table, summary }] = await Promise.all([
   import('../test/chaos/campaign.js'),
   import('../test/chaos/faults.js'),
   import('../test/chaos/report.js'),
@@ -52,6 +53,7 @@ if (values.list) {
 console.log(`Chaos for ${minutes} minutes, seed ${seed}`);
 const reports = [];
 const drains = [];
+let incoherent = 0;
 const begun = performance.now();
 await campaign({
   minutes,
@@ -59,6 +61,10 @@ await campaign({
   only: values.only,
   onNotice: (text) => console.log(text),
   onDrain: (drain) => drains.push(drain),
+  onCoherence(report) {
+    incoherent += report.tooStale.length + report.differing.length;
+    console.log(coherenceLine(report));
+  },
   onRound(report, locale) {
     reports.push(report);
     const at = `${((performance.now() - begun) / 60_000).toFixed(1)} of ${minutes} min`;
@@ -68,5 +74,6 @@ await campaign({
   },
 });
 console.log(`\n${table(reports)}\n\n${summary(reports, drains)}\nseed ${seed}`);
-process.exitCode =
-  reports.some(({ findings }) => findings.length > 0) || drains.some(({ missing }) => missing > 0) ? 1 : 0;
+const isSound =
+  reports.every(({ findings }) => findings.length === 0) && drains.every(({ missing }) => missing === 0);
+process.exitCode = isSound && incoherent === 0 ? 0 : 1;

@@ -1,4 +1,6 @@
 import { Cluster } from './cluster.js';
+import type { CoherenceReport } from './coherence.js';
+import { playCoherence } from './coherence.js';
 import type { DrainReport } from './drain.js';
 import { measureDrain } from './drain.js';
 import type { Fault } from './faults.js';
@@ -15,11 +17,13 @@ export interface CampaignOptions {
   readonly only?: string;
   readonly onRound: (report: RoundReport, locale: string) => void;
   readonly onDrain: (report: DrainReport) => void;
+  readonly onCoherence: (report: CoherenceReport) => void;
   readonly onNotice: (text: string) => void;
 }
 
 const ROUNDS_PER_CLUSTER = 40;
 const DRAINED_ENTRIES = 10_000;
+const COHERENCE = { killingMs: 10_000, freezingMs: 20_000 };
 
 /** Faults, alone and in pairs, on one cluster after another, for so many minutes. */
 export async function campaign(options: CampaignOptions): Promise<void> {
@@ -49,7 +53,7 @@ interface Turn extends CampaignOptions {
 }
 
 async function playOn(cluster: Cluster, options: Turn): Promise<void> {
-  const { locale, faults, random, deadline, turn, onRound, onDrain } = options;
+  const { locale, faults, random, deadline, turn, onRound, onDrain, onCoherence } = options;
   for (let round = 0; round < ROUNDS_PER_CLUSTER && performance.now() < deadline; round += 1) {
     // Each once, alone; from then on by chance, and every other time two at once.
     const alone = turn === 0 ? faults[round] : undefined;
@@ -59,6 +63,7 @@ async function playOn(cluster: Cluster, options: Turn): Promise<void> {
     onRound(await playRound(cluster, fault, { name, seed: random.below(2 ** 31), faultMs }), locale);
   }
   onDrain(await measureDrain(cluster, DRAINED_ENTRIES, `t${turn}drain`));
+  onCoherence(await playCoherence(cluster, { ...COHERENCE, seed: random.below(2 ** 31) }));
 }
 
 function anyOf(faults: readonly Fault[], random: Random): Fault {
