@@ -73,7 +73,8 @@ await campaign({
     if (report.findings.length > 0) console.log(failure(report));
   },
 });
-console.log(`\n${table(reports)}\n\n${summary(reports, drains)}\nseed ${seed}`);
+console.log(`\n${table(reports)}\n\n${summary(reports, drains)}`);
+console.log(`coherence: ${incoherent} findings\nseed ${seed}`);
 const isSound =
   reports.every(({ findings }) => findings.length === 0) && drains.every(({ missing }) => missing === 0);
 process.exitCode = isSound && incoherent === 0 ? 0 : 1;
