@@ -171,7 +171,9 @@ class Link {
 
   reset(): void {
     this.forget();
-    this.client.resetAndDestroy();
+    // libuv resets nothing that is shutting down, and Node then waits for that handle at its exit, for ever.
+    if (this.client.writableEnded) this.client.destroy();
+    else this.client.resetAndDestroy();
     this.upstream.destroy();
   }
 

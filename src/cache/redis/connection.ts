@@ -10,6 +10,8 @@ import type { Reply, Request } from './requests.js';
 
 /** After so many unanswered probes the socket is given up: behind a silent cut it will never answer. */
 const PROBES_UNTIL_RECONNECT = 5;
+/** Who answers for so long has recovered; who falls silent sooner is given longer before he is believed again. */
+const RECOVERED_AFTER_MS = 10_000;
 const ANNOUNCED_LIMIT = 20;
 
 /** A demoted master says so with every write; it takes the sentinels a moment to name the new one. */
@@ -34,6 +36,12 @@ export class RedisConnection implements RedisLink {
   private where: string;
   private renewedAt = -Infinity;
   private probe: NodeJS.Timeout | undefined;
+  private isProbing = false;
+  /** Probes since something came back, in time or not. */
+  private unheard = 0;
+  private responsiveSince = -Infinity;
+  /** How often it fell silent again right after it had answered. */
+  private relapses = 0;
   private readonly firstAttempt: Promise<void>;
 
   constructor(
@@ -232,17 +240,26 @@ export class RedisConnection implements RedisLink {
     const { commandTimeoutMs: timeoutMs } = this.settings;
     const why = reason === undefined ? {} : { reason };
     this.onEvent({ type: 'unresponsive', address: this.address, timeoutMs, ...why });
-    // The reply that was too late is as good as a probe's: the server is alive.
+    this.unheard = 0;
+    this.relapses = this.now() - this.responsiveSince < RECOVERED_AFTER_MS ? this.relapses + 1 : 0;
     unanswered?.then(
-      () => this.becomeResponsive(),
+      () => this.hearLate(),
       () => {},
     );
-    this.scheduleProbe(1);
+    this.scheduleProbe(1 + this.relapses);
+  }
+
+  /** A server that was stopped goes on, or one that is too slow has answered at last: a probe tells which. */
+  private hearLate(): void {
+    if (this.current !== 'unresponsive' || this.isProbing || this.relapses > 0) return;
+    clearTimeout(this.probe);
+    void this.sendProbe(1);
   }
 
   private becomeResponsive(): void {
     if (this.current !== 'unresponsive') return;
     clearTimeout(this.probe);
+    this.responsiveSince = this.now();
     this.become('ready');
     this.onEvent({ type: 'responsive', address: this.address, awayMs: this.now() - this.awaySince });
   }
@@ -253,15 +270,24 @@ export class RedisConnection implements RedisLink {
     this.probe.unref();
   }
 
+  /** Only an answer in time ends it; one that is late shows that the socket is whole. */
   private async sendProbe(attempt: number): Promise<void> {
     const ping = this.client.ping();
+    ping.then(
+      () => (this.unheard = 0),
+      () => {},
+    );
+    this.isProbing = true;
+    this.unheard += 1;
     try {
       await this.withinBudget(ping);
       this.becomeResponsive();
     } catch {
       if (this.current !== 'unresponsive') return;
-      if (attempt >= PROBES_UNTIL_RECONNECT) this.client.disconnect(true);
+      if (this.unheard >= PROBES_UNTIL_RECONNECT) this.client.disconnect(true);
       else this.scheduleProbe(attempt + 1);
+    } finally {
+      this.isProbing = false;
     }
   }
 }

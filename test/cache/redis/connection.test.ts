@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { StorageClosedError, StorageUnavailableError } from '../../../src/cache/cache.errors.js';
 import type { RedisSettings } from '../../../src/cache/redis/client.js';
@@ -8,6 +9,7 @@ import { createRedisClient, retryDelayMs } from '../../../src/cache/redis/client
 import type { RedisEvent } from '../../../src/cache/redis/link.js';
 import { RedisConnection } from '../../../src/cache/redis/connection.js';
 import { RedisServer } from '../../support/redis-server.js';
+import { TcpProxy } from '../../support/tcp-proxy.js';
 
 const COMMAND_TIMEOUT_MS = 100;
 
@@ -64,18 +66,40 @@ async function startServer(args?: string[]): Promise<RedisServer> {
   return server;
 }
 
+const proxies: TcpProxy[] = [];
+async function startProxy(port: number): Promise<TcpProxy> {
+  const proxy = await TcpProxy.start(port);
+  proxies.push(proxy);
+  return proxy;
+}
+
 afterEach(async () => {
   await Promise.all(Watched.open.splice(0).map(({ connection }) => connection.close()));
+  await Promise.all(proxies.splice(0).map((proxy) => proxy.close()));
   await Promise.all(servers.splice(0).map((server) => server.close()));
 });
 
-async function timed(call: () => Promise<unknown>): Promise<{ ms: number; error: unknown }> {
+interface Outcome {
+  readonly ms: number;
+  readonly error: unknown;
+}
+
+async function timed(call: () => Promise<unknown>): Promise<Outcome> {
   const begun = performance.now();
   const error = await call().then(
     () => undefined,
     (reason: unknown) => reason,
   );
   return { ms: performance.now() - begun, error };
+}
+
+/** One call after the other, for so long. */
+async function outcomesFor(forMs: number, call: () => Promise<unknown>): Promise<Outcome[]> {
+  const outcomes: Outcome[] = [];
+  for (const begun = performance.now(); performance.now() - begun < forMs; await sleep(5)) {
+    outcomes.push(await timed(call));
+  }
+  return outcomes;
 }
 
 describe('RedisConnection', () => {
@@ -152,6 +176,38 @@ describe('RedisConnection', () => {
     const from = watched.events.length;
     server.thaw();
     await watched.event('ready', from);
+    expect(await watched.connection.run((client) => client.ping())).toBe('PONG');
+  });
+
+  it('does not take a reply that came too late for an answer in time, and keeps the socket that gave it', async () => {
+    const server = await startServer();
+    const proxy = await startProxy(server.port);
+    const watched = new Watched(settingsFor(proxy.port));
+    await watched.event('ready');
+    // There and back take 180 ms: each reply comes, and none in time.
+    proxy.delay(90);
+    await timed(() => watched.connection.run((client) => client.ping()));
+    const calls = await outcomesFor(3000, () => watched.connection.run((client) => client.ping()));
+    expect(calls.filter(({ ms }) => ms > COMMAND_TIMEOUT_MS / 2)).toEqual([]);
+    expect(watched.types).toEqual(['connect', 'ready', 'unresponsive']);
+    await proxy.pass();
+    await watched.event('responsive');
+    expect(await watched.connection.run((client) => client.ping())).toBe('PONG');
+  });
+
+  it('lets few calls wait, and says little, while commands take too long and a PING does not', async () => {
+    const server = await startServer();
+    const watched = new Watched(settingsFor(server.port));
+    await watched.event('ready');
+    // Without replicas WAIT takes all of its time, and the PING behind it half of what it may.
+    const slow = () => watched.connection.run((client) => client.wait(1, COMMAND_TIMEOUT_MS * 1.5));
+    const calls = await outcomesFor(4000, slow);
+    const waited = calls.filter(({ ms }) => ms > COMMAND_TIMEOUT_MS / 2);
+    expect(waited.length).toBeGreaterThan(1);
+    // Of pauses from 50 ms to 1 s, each twice the last, more do not fit.
+    expect(waited.length).toBeLessThanOrEqual(8);
+    expect(watched.types.filter((type) => type === 'unresponsive')).toHaveLength(waited.length);
+    if (!watched.connection.available) await watched.event('responsive', watched.events.length);
     expect(await watched.connection.run((client) => client.ping())).toBe('PONG');
   });
 
