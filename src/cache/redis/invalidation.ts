@@ -83,6 +83,14 @@ export class InvalidationChannel {
     return { state, stalenessBoundMs: this.heartbeatMs + this.timeoutMs, told, losses, lastLagMs };
   }
 
+  /** The other connection is there again: a canary that was not sent for want of it need not be waited for. */
+  retry(): void {
+    // Of a channel that is believed the time that it has been given stands.
+    if (this.awaited === undefined || this.state === 'armed') return;
+    clearTimeout(this.timer);
+    void this.sendCanary();
+  }
+
   close(): void {
     this.closed = true;
     this.state = 'lost';

@@ -57,6 +57,7 @@ export class RedisSide {
     this.options.connection.watch((available) => {
       if (available) {
         this.follow();
+        for (const channel of this.channels) channel.retry();
         listener.connected();
       } else listener.disconnected();
     });

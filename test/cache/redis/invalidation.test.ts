@@ -261,6 +261,33 @@ describe('InvalidationChannel', () => {
     expect(events).toEqual(['armed']);
   });
 
+  it('arms as soon as the other connection is there, if that was what it waited for', async () => {
+    const events: InvalidationEvent['type'][] = [];
+    let isThere = false;
+    let touched = 0;
+    const channel = new InvalidationChannel({
+      settings: settingsOf(server.port),
+      clientId: 'waiting',
+      tag: 'x',
+      touch: async (place) => {
+        touched += 1;
+        if (!isThere) throw new Error('away');
+        await raw.multi().set(place, '').del(place).exec();
+      },
+      timeoutMs: 60_000,
+      onChange: () => {},
+      onEvent: ({ type }) => events.push(type),
+    });
+    await until(() => touched === 1);
+    isThere = true;
+    channel.retry();
+    await until(() => events.length > 0);
+    expect(events).toEqual(['armed']);
+    channel.retry();
+    expect(touched).toBe(2);
+    channel.close();
+  });
+
   it('says so where the server does not tell, and everything goes on', async () => {
     await raw.acl('SETUSER', 'plain', 'on', '>secret', '~*', '&*', '+@all', '-client|tracking');
     const events: InvalidationEvent[] = [];
