@@ -97,6 +97,21 @@ export class Fleet {
     }
   }
 
+  /** Until every instance shares its results again, and is told of changes; returns how long that took. */
+  async recovered(): Promise<number> {
+    const begun = performance.now();
+    const isDark = (app: INestApplicationContext): boolean => {
+      const { replication, coherence } = app.get<ReplicatedCacheStorage>(CacheStorage).stats();
+      return replication?.online !== true || coherence?.state !== 'armed';
+    };
+    while (this.apps.some(isDark)) {
+      if (performance.now() - begun > MERGE_LIMIT_MS)
+        throw new Error(`Not recovered within ${MERGE_LIMIT_MS} ms.`);
+      await sleep(5);
+    }
+    return performance.now() - begun;
+  }
+
   /** Until the event has been logged so many times since now. */
   async logged(event: string, times: number): Promise<void> {
     const until = this.count(event) + times;
@@ -108,19 +123,27 @@ export class Fleet {
     }
   }
 
-  /** What each instance reads from Redis: again, where the machine was too busy for one of them to be answered in time. */
-  async readAll(keys: readonly string[]): Promise<(string | undefined)[][]> {
+  /** What each instance reads from Redis. */
+  readAll(keys: readonly string[]): Promise<(string | undefined)[][]> {
+    return this.undisturbed(() => Promise.all(this.caches.map((cache) => cache.getMany<string>([...keys]))));
+  }
+
+  /** Again, where the machine was too busy for one of them to be answered, or told of a change, in time. */
+  async undisturbed<T>(work: () => Promise<T>): Promise<T> {
     for (;;) {
       await this.merged();
       const before = this.faults();
-      const seen = await Promise.all(this.caches.map((cache) => cache.getMany<string>([...keys])));
-      if (this.faults() === before) return seen;
+      const result = await work();
+      if (this.faults() === before) return result;
     }
   }
 
   private faults(): number {
-    const storages = this.apps.map((app): ReplicatedCacheStorage => app.get(CacheStorage));
-    return storages.reduce((sum, storage) => sum + (storage.stats().replication?.remoteFaults ?? 0), 0);
+    const all = this.apps.map((app) => app.get<ReplicatedCacheStorage>(CacheStorage).stats());
+    return all.reduce(
+      (sum, { replication, coherence }) => sum + (replication?.remoteFaults ?? 0) + (coherence?.losses ?? 0),
+      0,
+    );
   }
 
   count(event: string): number {

@@ -110,6 +110,8 @@ export class Replica {
   private readonly remote: Remote;
   private readonly alone: boolean;
   private readonly waiters: LeaseWaiters;
+  /** Reads that compare a key with Redis, until they end. */
+  private readonly comparing = new Map<string, Promise<void>>();
   /** Keys by tokens that Redis may still have. */
   private readonly unreleased = new Map<string, string>();
   private readonly random: () => number;
@@ -241,14 +243,18 @@ export class Replica {
   /** In the order of `keys`. Never rejects because of Redis. */
   async read(keys: readonly string[], budget = this.budget()): Promise<(Found | undefined)[]> {
     if (!this.session.online) return this.readLocal(keys);
+    const ended = Promise.withResolvers<void>();
     try {
-      const found = await this.readChecked(keys, budget);
+      const found = await this.readChecked(keys, budget, ended.promise);
       const rest = [...new Set(keys)].filter((key) => !found.has(key));
       if (rest.length > 0) await this.readThrough(rest, found, budget);
       return keys.map((key) => found.get(key));
     } catch (error) {
       if (error !== NOT_CONFIRMED) this.state.noteUnavailable(error);
       return this.readLocal(keys);
+    } finally {
+      ended.resolve();
+      for (const key of keys) if (this.comparing.get(key) === ended.promise) this.comparing.delete(key);
     }
   }
 
@@ -438,10 +444,16 @@ export class Replica {
     return known.map((own) => found(this.state.visible(own?.entry), 'local'));
   }
 
-  /** What is here and is what Redis has: because it would have told, or because the versions are the same. */
+  /**
+   * What is here and is what Redis has: because it would have told, or because the versions are the same. After a gap
+   * everything is unchecked, and all who ask for a popular key would compare it: the first does, and the others wait for
+   * his read. Once: what it found may have changed again. Where Redis tells nothing, each has to look for himself.
+   */
   private async readChecked(
     keys: readonly string[],
     budget: CallBudget,
+    ended: Promise<void>,
+    mayWait = this.session.coherent,
   ): Promise<Map<string, Found | undefined>> {
     const { session, state } = this;
     const found = new Map<string, Found | undefined>();
@@ -460,6 +472,12 @@ export class Replica {
       }
     }
     if (unchecked.length === 0) return found;
+    const others = mayWait ? uncheckedKeys.flatMap((key) => this.comparing.get(key) ?? []) : [];
+    if (others.length > 0) {
+      await budget.spend(() => Promise.all(others));
+      return this.readChecked(keys, budget, ended, false);
+    }
+    for (const key of uncheckedKeys) this.comparing.set(key, ended);
     await this.filling(uncheckedKeys, async () => {
       const number = session.current;
       const { versions, marks } = await budget.spend(() => this.remote.check(uncheckedKeys));
