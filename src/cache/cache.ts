@@ -250,21 +250,22 @@ export class Cache {
     const { mode = 'default', signal } = options;
     signal?.throwIfAborted();
     if (mode === 'cached') return this.readOnly<T>(key, options);
+    const budget = this.storage.budget();
     if (mode !== 'default') {
       const alone = new SingleFlight<Computed<T>>();
       return alone.start(key, (inner) => this.compute(key, factory, options, inner)).wait(signal);
     }
     for (;;) {
       const running = this.computations.find(key) as Flight<Computed<T>> | undefined;
-      if (running !== undefined) return this.share(key, running, options);
+      if (running !== undefined) return this.share(key, running, options, budget);
       const reading = this.reads.find(key);
       const landing = await (
-        reading ?? this.reads.start(key, (inner) => this.look(key, factory, options, inner))
+        reading ?? this.reads.start(key, (inner) => this.look(key, factory, options, inner, budget))
       ).wait(signal);
       if ('computation' in landing) {
         const computation = landing.computation as Flight<Computed<T>>;
-        if (reading !== undefined) return this.share(key, computation, options);
-        return this.settle(key, computation, options);
+        if (reading !== undefined) return this.share(key, computation, options, budget);
+        return this.settle(key, computation, options, 'computed', budget);
       }
       // Another caller's look may have found what is good enough for him and not for this one.
       if (!this.isAccepted(landing.hit.entry, 'fresh', options)) continue;
@@ -400,8 +401,8 @@ export class Cache {
     factory: Factory<T>,
     options: GetOrSetOptions<T>,
     signal: AbortSignal,
+    budget: CallBudget,
   ): Promise<Landing> {
-    const budget = this.storage.budget();
     const stored = await this.storage.get(key, budget);
     signal.throwIfAborted();
     return this.land(key, stored, factory, options, budget);
@@ -441,14 +442,15 @@ export class Cache {
     key: string,
     computation: Flight<Computed<T>>,
     options: GetOrSetOptions<T>,
+    budget: CallBudget,
   ): Promise<Resolution<T>> {
     if (this.renewals.has(computation)) {
       // It may have been begun early, or for a caller who asks for more than this one.
-      const stored = await this.storage.get(key);
+      const stored = await this.storage.get(key, budget);
       const isFresh = stored !== undefined && this.isFresh(stored.entry);
       if (isFresh && this.isAccepted(stored.entry, 'fresh', options)) return this.hit<T>(stored);
     }
-    const resolution = await this.settle(key, computation, options, 'collapsed');
+    const resolution = await this.settle(key, computation, options, 'collapsed', budget);
     if (resolution.kind !== 'collapsed') return resolution;
     return { ...resolution, entry: this.ownCopy(resolution.entry) };
   }
@@ -459,13 +461,14 @@ export class Cache {
     computation: Flight<Computed<T>>,
     options: GetOrSetOptions<T>,
     kind: 'computed' | 'collapsed' = 'computed',
+    budget?: CallBudget,
   ): Promise<Resolution<T>> {
     const { softTimeoutMs = 0, hardTimeoutMs, signal } = options;
     const waiting = computation.wait(signal);
     // What comes of it may be of no interest any more.
     waiting.catch(() => {});
     try {
-      const stale = await this.staleOf<T>(key, computation, 'stale-while-revalidate', options);
+      const stale = await this.staleOf<T>(key, computation, 'stale-while-revalidate', options, budget);
       if (stale !== undefined) {
         const inTime = await this.within(softTimeoutMs, waiting);
         if (inTime !== undefined) return this.outcomeOf(inTime, kind);
@@ -480,7 +483,7 @@ export class Cache {
       throw new FactoryTimeoutError(key, hardTimeoutMs ?? 0);
     } catch (error) {
       signal?.throwIfAborted();
-      // Read again: what was deleted meanwhile is no answer.
+      // Read again, with time of its own: what was deleted meanwhile is no answer.
       const stale = await this.staleOf<T>(key, computation, 'stale-if-error', options);
       if (stale === undefined) throw error;
       this.counters.staleIfError += 1;
@@ -503,9 +506,10 @@ export class Cache {
     computation: Flight<Computed<T>>,
     use: EntryUse,
     options: GetOrSetOptions<T>,
+    budget?: CallBudget,
   ): Promise<StoredEntry | undefined> {
     if (!this.renewals.has(computation)) return undefined;
-    const stored = await this.storage.get(key);
+    const stored = await this.storage.get(key, budget);
     return stored !== undefined && this.isAccepted(stored.entry, use, options) ? stored : undefined;
   }
 

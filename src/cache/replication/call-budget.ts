@@ -27,8 +27,8 @@ export class CallBudget {
     if (leftMs <= 0) throw exhausted();
     const begunMs = this.now();
     try {
-      const isLimited = commands === 'one' && this.spentMs < NEGLIGIBLE_MS;
-      return await (isLimited || leftMs === Infinity ? work() : this.within(leftMs, work()));
+      const isLimitedByItself = commands === 'one' && this.spentMs < NEGLIGIBLE_MS;
+      return await (isLimitedByItself || leftMs === Infinity ? work() : this.within(leftMs, work()));
     } finally {
       this.spentMs += Math.max(0, this.now() - begunMs);
     }

@@ -474,7 +474,7 @@ export class Replica {
     if (unchecked.length === 0) return found;
     const others = mayWait ? uncheckedKeys.flatMap((key) => this.comparing.get(key) ?? []) : [];
     if (others.length > 0) {
-      await budget.spend(() => Promise.all(others));
+      await budget.spend(() => Promise.all(others), 'several');
       return this.readChecked(keys, budget, ended, false);
     }
     for (const key of uncheckedKeys) this.comparing.set(key, ended);
