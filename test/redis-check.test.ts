@@ -104,6 +104,7 @@ describe('redis:check', () => {
       'get',
       'delete',
       'expire',
+      'changes',
       'ping',
     ]);
     expect(found.latency?.p50Ms).toBeGreaterThan(0);

@@ -310,9 +310,14 @@ function logInvalidationEvent(logger: Logger, { type, ...facts }: InvalidationEv
   switch (type) {
     case 'armed':
       return logger.log(fields, 'Redis tells of changes: local entries are served without asking it');
+    case 'notices':
+      return logger.warn(
+        fields,
+        'This Redis does not tell of changes: the instances do, and local entries are served without asking it',
+      );
     case 'lost':
       return logger.warn(fields, 'Redis does not tell of changes any more: every read asks it');
     case 'refused':
-      return logger.warn(fields, 'This Redis does not tell of changes: every read asks it');
+      return logger.warn(fields, 'Neither Redis nor the instances tell of changes: every read asks it');
   }
 }

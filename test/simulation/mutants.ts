@@ -791,14 +791,11 @@ export const MUTANTS: readonly Mutant[] = [
     apply: () =>
       patch(
         Canary.prototype,
-        'told',
-        (told) =>
-          function (this, names) {
-            const options = Reflect.get(this as object, 'options') as { now: () => number };
-            const awaited = Reflect.get(this as object, 'awaited') as { name: string } | undefined;
-            if (awaited !== undefined)
-              Reflect.set(this as object, 'awaited', { ...awaited, sentMs: options.now() });
-            told.call(this, names);
+        'skip',
+        (skip) =>
+          function (this) {
+            Reflect.set(this as object, 'awaited', undefined);
+            skip.call(this);
           },
       ),
   },

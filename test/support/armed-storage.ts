@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { InvalidationStats } from '../../src/cache/redis/invalidation.js';
 import { openRedis } from '../../src/cache/redis/open-redis.js';
 import type { RedisSettings } from '../../src/cache/redis/client.js';
 import { RedisSide } from '../../src/cache/redis/redis-side.js';
@@ -21,16 +22,27 @@ export const settingsOf = (port: number): RedisSettings => ({
   connectTimeoutMs: 1000,
 });
 
-export const isArmed = (storage: ReplicatedCacheStorage): boolean =>
-  storage.stats().coherence?.state === 'armed';
+/** How it learns of changes. */
+export const newsOf = (storage: ReplicatedCacheStorage): InvalidationStats | undefined =>
+  storage.stats().coherence;
 
-/** An instance with memory, which Redis tells of changes already. */
+export const isArmed = (storage: ReplicatedCacheStorage): boolean => newsOf(storage)?.state === 'armed';
+
+interface Options {
+  readonly heartbeatMs: number;
+  readonly timeoutMs: number;
+  readonly redis?: Partial<RedisSettings>;
+  /** How it is to learn of changes. Default `armed`: by Redis. */
+  readonly by?: InvalidationStats['state'];
+}
+
+/** An instance with memory, which learns of changes already. */
 export async function startArmedStorage(
   port: number,
-  beats: { readonly heartbeatMs: number; readonly timeoutMs: number },
+  { redis, by = 'armed', ...beats }: Options,
 ): Promise<ReplicatedCacheStorage> {
   const clock = new HybridLogicalClock(randomBytes(8).toString('hex'));
-  const connection = openRedis(settingsOf(port));
+  const connection = openRedis({ ...settingsOf(port), ...redis });
   await connection.settled(1000);
   const storage = new ReplicatedCacheStorage({
     local: new MemoryCacheStorage({ maxBytes: 2 ** 25, now: () => clock.time() }),
@@ -42,6 +54,6 @@ export async function startArmedStorage(
   });
   await storage.opened();
   await storage.settled(1000);
-  while (!isArmed(storage)) await sleep(1);
+  while (newsOf(storage)?.state !== by) await sleep(1);
   return storage;
 }

@@ -85,6 +85,13 @@ export function createRedisClient(
   });
 }
 
+/** Its number: that of the URL, where the URL counts. */
+export function databaseOf({ mode, sentinel, url, db }: RedisSettings): number {
+  if (mode === 'cluster') return 0;
+  const parsed = url === undefined || (mode === 'sentinel' && sentinel !== undefined) ? null : URL.parse(url);
+  return parsed === null ? db : Number(parsed.pathname.slice(1));
+}
+
 function whereabouts(settings: RedisSettings, retryStrategy: (attempt: number) => number): ClientOptions {
   const { url, nodes = [], sentinel } = settings;
   if (settings.mode === 'sentinel' && sentinel !== undefined) {
@@ -111,7 +118,7 @@ function whereabouts(settings: RedisSettings, retryStrategy: (attempt: number) =
     ...identity({
       username: decodeURIComponent(parsed.username),
       password: decodeURIComponent(parsed.password),
-      db: Number(parsed.pathname.slice(1)),
+      db: databaseOf(settings),
       tls: parsed.protocol === 'rediss:',
     }),
   };

@@ -1,10 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StorageUnavailableError } from '../cache.errors.js';
+import type { ChangeNews } from './change-news.js';
+import { changeNews, meaningOf, notesOn } from './change-news.js';
 import type { RedisSettings } from './client.js';
+import { databaseOf } from './client.js';
 import type { Diagnosis } from './diagnosis.js';
 import { diagnose, evictionMeaning } from './diagnosis.js';
 import type { RedisLink, RedisMaster } from './link.js';
+import { noticesOf } from './notices.js';
 import { openRedis } from './open-redis.js';
 import { valueOf } from './pipeline.js';
 import type { Argument } from './requests.js';
@@ -64,6 +68,7 @@ export interface Examination {
   readonly steps: readonly Step[];
   readonly server?: ServerFacts;
   readonly latency?: Latency;
+  readonly changes?: ChangeNews;
   /** What works and should be looked at all the same. */
   readonly notes: readonly string[];
 }
@@ -87,10 +92,12 @@ export async function examineRedis(settings: RedisSettings): Promise<Examination
 }
 
 /** As `createRedisClient` understands the settings. */
-function destination({ url, tls, db }: RedisSettings): { tls: boolean; database: number } {
-  const parsed = url === undefined ? null : URL.parse(url);
-  if (parsed === null) return { tls, database: db };
-  return { tls: parsed.protocol === 'rediss:', database: Number(parsed.pathname.slice(1)) };
+function destination(settings: RedisSettings): { tls: boolean; database: number } {
+  const parsed = settings.url === undefined ? null : URL.parse(settings.url);
+  return {
+    tls: parsed === null ? settings.tls : parsed.protocol === 'rediss:',
+    database: databaseOf(settings),
+  };
 }
 
 /** One attempt; an error ends it even where the client would go on, as with a database that does not exist. */
@@ -112,7 +119,7 @@ async function connect(connection: RedisLink, failed: Promise<string>): Promise<
 async function examine(
   connection: RedisLink,
   connected: Step,
-): Promise<Pick<Examination, 'ok' | 'steps' | 'server' | 'latency' | 'notes'>> {
+): Promise<Omit<Examination, 'address' | 'tls' | 'database' | 'keyPrefix'>> {
   const key = `${connection.settings.keyPrefix}redis-check:${randomUUID()}`;
   const steps = [connected];
   const notes: string[] = [];
@@ -134,6 +141,7 @@ async function examine(
 
   let server: ServerFacts | undefined;
   let latency: Latency | undefined;
+  let changes: ChangeNews | undefined;
   await attempt('inspect', async () => {
     server = await inspect(connection);
     return `Redis ${server.version}${server.masters === 1 ? '' : `, ${server.masters} masters`}`;
@@ -143,12 +151,17 @@ async function examine(
     await attempt('get', () => tryGet(connection, key));
     await attempt('delete', () => tryDelete(connection, key));
     await attempt('expire', () => tryExpiry(connection, key));
+    await attempt('changes', async () => {
+      changes = await changeNews(connection);
+      return meaningOf(changes);
+    });
   }
   await attempt('ping', async () => {
     latency = await measureLatency(connection);
     return `${PINGS} answered`;
   });
   if (server !== undefined) notes.push(...notesOnServer(server));
+  if (changes !== undefined) notes.push(...notesOn(changes, noticesOf(connection.settings)));
   if (Math.abs(server?.clockAheadMs ?? 0) > CLOCKS_APART_MS && server?.masters !== 1) {
     notes.push(
       "A master's clock is more than four minutes off: at five the others' writes are refused there.",
@@ -165,6 +178,7 @@ async function examine(
     notes,
     ...(server === undefined ? {} : { server }),
     ...(latency === undefined ? {} : { latency }),
+    ...(changes === undefined ? {} : { changes }),
   };
 }
 

@@ -1,25 +1,32 @@
 import type { Redis } from 'ioredis';
+import { Canary } from '../replication/canary.js';
+import { BACKGROUND_TIMERS } from '../replication/timers.js';
 import type { RedisSettings } from './client.js';
 import { createRedisClient } from './client.js';
+import type { Notices } from './notices.js';
 import { describeError, reactionTo } from './redis-errors.js';
 
 /** Where Redis publishes what has changed to a connection that asked for it. */
 const CHANNEL = '__redis__:invalidate';
 /** No namespace begins with it: it would be escaped there. */
-const CANARY = '~canary:';
+const CANARIES = '~canary:';
 
 export type InvalidationEvent =
   /** Every change is told from now on. */
   | { readonly type: 'armed'; readonly afterMs: number }
+  /** The same, but by the instances: the server refuses to. Nobody tells of evictions, or of what others write. */
+  | { readonly type: 'notices'; readonly afterMs: number; readonly reason: string }
   /** Changes may have been missed; every local entry is looked up again. */
   | { readonly type: 'lost'; readonly reason: string }
-  /** The server does not do this: every read looks at Redis. */
+  /** Nobody tells: every read looks at Redis. */
   | { readonly type: 'refused'; readonly reason: string };
 
 export interface InvalidationOptions {
   readonly settings: RedisSettings;
   /** Changes a key, by the connection that all else goes by: so both are on the same server, or that is found out. */
   readonly touch: (place: string) => Promise<unknown>;
+  /** What takes over where the server refuses. */
+  readonly notices?: Notices | undefined;
   readonly clientId: string;
   /** Hash tag of a slot that is on this server. */
   readonly tag: string;
@@ -36,7 +43,11 @@ export interface InvalidationOptions {
 }
 
 export interface InvalidationStats {
-  readonly state: 'armed' | 'lost' | 'refused';
+  readonly state: InvalidationEvent['type'];
+  /** Why it is `notices` or `refused`. */
+  readonly reason: string | undefined;
+  /** Why those who rely on notices hear nothing of this instance. */
+  readonly unpublished: string | undefined;
   /** How old a change may get before it is known here or the loss of the channel is: milliseconds. */
   readonly stalenessBoundMs: number;
   /** Names of keys that were told, since the start. */
@@ -51,7 +62,8 @@ export interface InvalidationStats {
  * with RESP2, that redirects to itself (redis.io/docs/latest/develop/reference/client-side-caching, "Two connections
  * mode" and "Broadcasting mode"). RESP3 would do without the redirection, but ioredis drops those messages, and nothing
  * arms it anew after a reconnect: this does, by hand, each time. A link that is dead without a sign is found by a canary:
- * a key that is written again and again, whose own change must be told in time.
+ * a key that is written again and again, whose own change must be told in time. Where the server refuses tracking, the
+ * same goes by what the instances publish themselves; tracking is tried anew at each connect.
  */
 export class InvalidationChannel {
   private readonly client: Redis;
@@ -59,9 +71,10 @@ export class InvalidationChannel {
   private readonly heartbeatMs: number;
   private readonly timeoutMs: number;
   private state: InvalidationStats['state'] = 'lost';
-  private beat = 0;
-  private awaited: { readonly name: string; readonly sentMs: number } | undefined;
-  private timer: NodeJS.Timeout | undefined;
+  /** Why the server does not tell; then this goes by notices. */
+  private refusal: string | undefined;
+  private reason: string | undefined;
+  private readonly canary: Canary;
   private connectedMs = 0;
   private told = 0;
   private losses = 0;
@@ -69,10 +82,21 @@ export class InvalidationChannel {
   private closed = false;
 
   constructor(private readonly options: InvalidationOptions) {
-    const { settings, random = Math.random, heartbeatMs = 1000, timeoutMs = 1000 } = options;
+    const { settings, clientId, tag, random = Math.random, heartbeatMs = 1000, timeoutMs = 1000 } = options;
     this.prefix = settings.keyPrefix;
     this.heartbeatMs = heartbeatMs;
     this.timeoutMs = timeoutMs;
+    this.canary = new Canary({
+      nameOf: (beat) => `${this.prefix}${CANARIES}${clientId}:${beat}:{${tag}}`,
+      touch: (name) => this.touch(name),
+      isAnswerNeeded: () => this.refusal !== undefined,
+      heartbeatMs,
+      timeoutMs,
+      timers: BACKGROUND_TIMERS,
+      now: () => performance.now(),
+      onHeard: (lagMs, name) => this.hear(lagMs, name),
+      onMissed: () => this.fail('a change was not told in time'),
+    });
     this.client = createRedisClient(settings, random, { protocol: 2 });
     this.listen();
     this.client.connect().catch(() => {});
@@ -80,22 +104,23 @@ export class InvalidationChannel {
 
   stats(): InvalidationStats {
     const { state, told, losses, lastLagMs } = this;
-    return { state, stalenessBoundMs: this.heartbeatMs + this.timeoutMs, told, losses, lastLagMs };
-  }
-
-  /** The other connection is there again: a canary that was not sent for want of it need not be waited for. */
-  retry(): void {
-    // Of a channel that is believed the time that it has been given stands.
-    if (this.awaited === undefined || this.state === 'armed') return;
-    clearTimeout(this.timer);
-    void this.sendCanary();
+    const reason = this.isArmed || state === 'lost' ? this.refusal : this.reason;
+    const unpublished = this.options.notices?.refusal;
+    const stalenessBoundMs = this.heartbeatMs + this.timeoutMs;
+    return { state, reason, unpublished, stalenessBoundMs, told, losses, lastLagMs };
   }
 
   close(): void {
     this.closed = true;
     this.state = 'lost';
-    clearTimeout(this.timer);
+    this.canary.stop();
     this.client.disconnect();
+  }
+
+  /** The other connection is there again: a canary that was not sent for want of it need not be waited for. */
+  retry(): void {
+    // Of a channel that is believed the time that it has been given stands.
+    if (this.canary.isAwaited && !this.isArmed) this.canary.send();
   }
 
   private listen(): void {
@@ -110,67 +135,73 @@ export class InvalidationChannel {
   /** The order matters: what is told before the subscription is lost, so nothing counts before the first canary. */
   private async arm(): Promise<void> {
     const { client } = this;
+    const { notices } = this.options;
     this.connectedMs = performance.now();
     try {
-      const id = await client.client('ID');
-      await client.call('CLIENT', 'TRACKING', 'ON', 'REDIRECT', id, 'BCAST', 'PREFIX', this.prefix);
-      await client.subscribe(CHANNEL);
+      this.refusal = await refusalOf(this.track());
+      if (this.refusal !== undefined) {
+        if (notices === undefined) return this.refuse('no notices are published in a cluster');
+        const deaf = await refusalOf(client.subscribe(notices.channel));
+        if (deaf !== undefined) return this.refuse(deaf);
+      }
     } catch (error) {
-      if (client.status === 'ready') this.giveUpArming(error);
+      if (client.status === 'ready') this.fail(describeError(error));
       return;
     }
-    void this.sendCanary();
+    if (!this.closed) this.canary.send();
   }
 
-  /** Only an answer says that the server does not do it: a link may die, or the server be busy, at this very moment. */
-  private giveUpArming(error: unknown): void {
-    const isPassing = error instanceof Error && reactionTo(error)?.call === 'unavailable';
-    if (isPassing) this.fail(describeError(error));
-    else this.refuse(describeError(error));
+  private async track(): Promise<void> {
+    const { client, prefix } = this;
+    const id = await client.client('ID');
+    await client.call('CLIENT', 'TRACKING', 'ON', 'REDIRECT', id, 'BCAST', 'PREFIX', prefix);
+    await client.subscribe(CHANNEL);
   }
 
+  /** Neither the server nor the instances tell of everything. */
   private refuse(reason: string): void {
-    if (this.state !== 'refused') this.options.onEvent({ type: 'refused', reason });
+    this.reason = `${this.refusal}; ${reason}`;
+    if (this.state === 'refused') return;
+    if (this.isArmed) this.losses += 1;
     this.state = 'refused';
+    this.options.onEvent({ type: 'refused', reason: this.reason });
   }
 
   private receive(message: unknown): void {
-    if (!Array.isArray(message)) {
+    if (message === null) {
       this.options.onChange(undefined);
       return;
     }
-    const places = (message as Buffer[]).map(String);
+    const places = Buffer.isBuffer(message) ? [String(message)] : (message as Buffer[]).map(String);
     this.told += places.length;
-    const canary = this.awaited;
-    if (canary !== undefined && places.includes(canary.name)) this.hear(canary.sentMs);
-    this.options.onChange(places.filter((place) => !place.startsWith(this.prefix + CANARY)));
+    this.canary.told(places);
+    this.options.onChange(places.filter((place) => !place.startsWith(this.prefix + CANARIES)));
   }
 
-  private hear(sentMs: number): void {
-    this.awaited = undefined;
-    clearTimeout(this.timer);
-    this.lastLagMs = performance.now() - sentMs;
-    // From the sending of this one: what was written right after it may already be missing.
-    const nextMs = Math.max(0, this.heartbeatMs - this.lastLagMs);
-    this.timer = setTimeout(() => void this.sendCanary(), nextMs).unref();
-    this.options.onBeat?.();
-    if (this.state === 'armed' || this.closed) return;
-    this.state = 'armed';
-    this.options.onEvent({ type: 'armed', afterMs: Math.round(performance.now() - this.connectedMs) });
-  }
-
-  /** Its name has the number of the beat, so that a late one is not taken for the next. */
-  private async sendCanary(): Promise<void> {
-    this.beat += 1;
-    const { clientId, tag } = this.options;
-    const name = `${this.prefix}${CANARY}${clientId}:${this.beat}:{${tag}}`;
-    this.awaited = { name, sentMs: performance.now() };
-    this.timer = setTimeout(() => this.fail('a change was not told in time'), this.timeoutMs).unref();
-    try {
-      await this.options.touch(name);
-    } catch {
-      // The data connection tells of its faults; without it nothing is served from here that would have to be checked.
+  private async touch(name: string): Promise<void> {
+    const { touch, notices } = this.options;
+    if (this.refusal === undefined) {
+      await touch(name);
+      return;
     }
+    const doubt = await notices?.publish(name);
+    if (doubt === undefined) return;
+    this.canary.skip();
+    this.refuse(doubt);
+  }
+
+  private hear(lagMs: number, name: string): void {
+    this.lastLagMs = lagMs;
+    this.options.onBeat?.();
+    if (this.isArmed || this.closed) return;
+    const afterMs = Math.round(performance.now() - this.connectedMs);
+    const { refusal } = this;
+    this.state = refusal === undefined ? 'armed' : 'notices';
+    this.options.onEvent(
+      refusal === undefined ? { type: 'armed', afterMs } : { type: 'notices', afterMs, reason: refusal },
+    );
+    // Whether it could: others may go by notices.
+    if (refusal === undefined) this.options.notices?.publish(name).catch(() => {});
   }
 
   private fail(reason: string): void {
@@ -179,11 +210,32 @@ export class InvalidationChannel {
   }
 
   private lose(reason: string): void {
-    clearTimeout(this.timer);
-    this.awaited = undefined;
-    if (this.state !== 'armed') return;
+    this.canary.stop();
+    if (!this.isArmed) return;
     this.state = 'lost';
     this.losses += 1;
     this.options.onEvent({ type: 'lost', reason });
+  }
+
+  private get isArmed(): boolean {
+    return isTelling(this.state);
+  }
+}
+
+/** Every change that instances make is told. */
+export const isTelling = (state: InvalidationStats['state']): boolean =>
+  state === 'armed' || state === 'notices';
+
+/**
+ * What the server says against it; undefined: it is done.
+ * @throws whatever only says that it could not be tried now
+ */
+async function refusalOf(work: Promise<unknown>): Promise<string | undefined> {
+  try {
+    await work;
+    return undefined;
+  } catch (error) {
+    if (reactionTo(error as Error)?.call === 'unavailable') throw error;
+    return describeError(error);
   }
 }

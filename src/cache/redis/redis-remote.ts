@@ -19,6 +19,7 @@ import type {
 import { Beacons } from './beacons.js';
 import { Keyspace, markField, markName } from './keyspace.js';
 import type { RedisLink } from './link.js';
+import { noticesOf, telling } from './notices.js';
 import { valueOf } from './pipeline.js';
 import { describeError, reactionTo } from './redis-errors.js';
 import {
@@ -50,6 +51,8 @@ export class RedisRemote implements Remote {
   private readonly readMarks: Request;
   private readonly beacons: Beacons;
   private readonly valueScan: ValueScan;
+  /** Where others are told of what is changed here. */
+  private readonly notices: string | undefined;
   /** Of the record of the marks, as it was last seen. */
   private recordName = '';
 
@@ -61,6 +64,7 @@ export class RedisRemote implements Remote {
     this.readMarks = { run: 'HMGET', args: [this.keyspace.marks, 'i', 'r'], last: true };
     this.beacons = new Beacons(connection, this.keyspace);
     this.valueScan = new ValueScan(connection, this.keyspace);
+    this.notices = noticesOf(connection.settings);
   }
 
   get available(): boolean {
@@ -101,10 +105,8 @@ export class RedisRemote implements Remote {
       const expiry = bytes === undefined ? 0 : Math.ceil(expiresAt);
       const body = bytes === undefined ? '' : asBuffer(bytes);
       const guard = guardUntil(version, this.maxLifeMs);
-      return {
-        run: APPLY,
-        args: [...this.keyspace.all(key), version, expiry, guard, body, live ? '1' : '0'],
-      };
+      const args = [version, expiry, guard, body, live ? '1' : '0'];
+      return telling(APPLY, this.keyspace.all(key), args, this.notices);
     });
     if (!live) return (await this.send(requests, timeoutMs)).map(applyOutcome);
     const replies = await this.send([...requests, this.readMarks], timeoutMs);
@@ -154,7 +156,7 @@ export class RedisRemote implements Remote {
   }
 
   async release(key: string, token: string): Promise<void> {
-    const [reply] = await this.send([{ run: RELEASE, args: [this.keyspace.lease(key), token] }]);
+    const [reply] = await this.send([telling(RELEASE, [this.keyspace.lease(key)], [token], this.notices)]);
     valueOf(reply);
   }
 
@@ -166,9 +168,9 @@ export class RedisRemote implements Remote {
     const fresh = await this.beacons.check(incarnationIfMissing);
     const isSame = since !== undefined && since.incarnation === this.beacons.incarnationOf(this.recordName);
     const known = isSame ? [this.recordName, String(since.revision)] : ['', '-1'];
-    const args = [this.keyspace.marks, fresh, this.beacons.needed ? '0' : '1', ...known];
+    const args = [fresh, this.beacons.needed ? '0' : '1', ...known];
     for (const [name, version] of ours) args.push(markField(name), version);
-    const [reply] = await this.send([{ run: EXCHANGE_MARKS, args }]);
+    const [reply] = await this.send([telling(EXCHANGE_MARKS, [this.keyspace.marks], args, this.notices)]);
     const [created, name, revision, news, redisMs] = valueOf(reply) as [
       number,
       string,

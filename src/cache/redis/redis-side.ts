@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import type { Remote } from '../replication/remote.js';
 import type { InvalidationEvent, InvalidationStats } from './invalidation.js';
-import { InvalidationChannel } from './invalidation.js';
+import { InvalidationChannel, isTelling } from './invalidation.js';
 import { placeOf } from './keyspace.js';
 import type { RedisLink, RedisMaster } from './link.js';
+import { Notices, noticesOf } from './notices.js';
 import { RedisRemote } from './redis-remote.js';
 import { TOUCH } from './scripts.js';
 import { tagsOfParts } from './slots.js';
@@ -29,6 +30,10 @@ export interface RedisListener {
 }
 
 const TAGS = tagsOfParts();
+
+/** Hash tag of a slot that is on this master. */
+export const tagOn = (connection: RedisLink, master: RedisMaster): string =>
+  TAGS.find((tag) => connection.masterOf(`{${tag}}`) === master) ?? 'canary';
 
 /** Redis as a replicated storage is connected to it: a port for each namespace, and the news. */
 export class RedisSide {
@@ -67,7 +72,7 @@ export class RedisSide {
   /** Of several masters the worst. */
   stats(): InvalidationStats | undefined {
     const all = this.channels.map((channel) => channel.stats());
-    return all.find(({ state }) => state !== 'armed') ?? all[0];
+    return all.find(({ state }) => !isTelling(state)) ?? all[0];
   }
 
   async close(): Promise<void> {
@@ -88,19 +93,20 @@ export class RedisSide {
 
   private channelOf(master: RedisMaster): InvalidationChannel {
     const { connection, heartbeatMs, timeoutMs } = this.options;
-    const tag = TAGS.find((each) => connection.masterOf(`{${each}}`) === master) ?? 'canary';
+    const notices = noticesOf(connection.settings);
     return new InvalidationChannel({
       settings: master.settings,
       clientId: this.clientId,
-      tag,
+      tag: tagOn(connection, master),
       touch: (place) => master.send([{ run: TOUCH, args: [place] }]),
+      notices: notices === undefined ? undefined : new Notices(notices, master),
       ...(heartbeatMs === undefined ? {} : { heartbeatMs }),
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
       onBeat: () => this.follow(),
       onChange: (places) => this.tell(places),
       onEvent: (event) => {
-        if (event.type !== 'armed') this.settle(event.reason, event.type);
-        else if (this.channels.every((channel) => channel.stats().state === 'armed')) this.arm(event);
+        if (event.type === 'lost' || event.type === 'refused') this.settle(event.reason, event.type);
+        else if (this.channels.every((channel) => isTelling(channel.stats().state))) this.arm(event);
       },
     });
   }

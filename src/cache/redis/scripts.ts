@@ -22,6 +22,26 @@ const script = (keys: number, lua: string): Script => ({
 });
 
 /**
+ * `script`, for what others have to know of: `tell` publishes the name of what was changed, in the same step, on the
+ * channel that the key after all others names; without that key nobody is told. Where the server refuses that, the change
+ * stands, and the key gets another value, so that nobody relies on notices (`notices.ts`).
+ */
+const telling = (keys: number, lua: string): Script =>
+  script(
+    keys,
+    `
+local function tell(place)
+  local channel = KEYS[${keys + 1}]
+  if not channel then return end
+  local told = redis.pcall('PUBLISH', channel, place)
+  if type(told) ~= 'table' then return end
+  local at = redis.call('TIME')
+  redis.pcall('SET', channel, at[1] .. string.format('%06d', at[2]))
+end
+${lua}`,
+  );
+
+/**
  * Shared by the scripts below: the time, what is known of a key, and what is too far ahead to be believed. A list or
  * hash under one of our names is no reason to fail: it is overwritten.
  */
@@ -55,7 +75,7 @@ end
  * tombstone: it still replaces what is older. A delete begins with DEL, because memory is checked at a script's first
  * write only (redis.io/docs/latest/develop/reference/errors/common/oom): so it works on a full Redis.
  */
-export const APPLY = script(
+export const APPLY = telling(
   3,
   `${PRELUDE}
 local version, expiresAt, live = ARGV[1], tonumber(ARGV[2]), ARGV[5] == '1'
@@ -73,6 +93,7 @@ else
   redis.call('DEL', KEYS[1], KEYS[2])
   redis.call('SET', KEYS[2], version .. 't', 'PXAT', ARGV[3])
 end
+tell(KEYS[1])
 return {'applied', tostring(existed)}
 `,
 );
@@ -127,11 +148,13 @@ return 0
 );
 
 /** Ends a lease that is still held; who waits for it is told. KEYS: lease. ARGV: token. */
-export const RELEASE = script(
+export const RELEASE = telling(
   1,
   `
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
-return 0
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+tell(KEYS[1])
+return 1
 `,
 );
 
@@ -147,7 +170,7 @@ return 0
  * nothing, because memory is checked at a script's first write only
  * (redis.io/docs/latest/develop/reference/errors/common/oom): so it works on a full Redis.
  */
-export const EXCHANGE_MARKS = script(
+export const EXCHANGE_MARKS = telling(
   1,
   `${PRELUDE}
 local record, incarnation, created, writing = KEYS[1], ARGV[1], 0, false
@@ -200,6 +223,7 @@ if changed then
   revision = revision + 1
   put('r', string.format('%d', revision))
 end
+if writing then tell(record) end
 local since = ARGV[3] == incarnation and tonumber(ARGV[4]) or -1
 local news = {}
 for name, version in pairs(marks) do
@@ -255,5 +279,19 @@ export const TOUCH = script(
 redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[1], '', 'PX', 1000)
 return 1
+`,
+);
+
+/**
+ * Publishes a name as the scripts above do. Returns what the server says against that, the value that the key of the
+ * channel's name has, and the time in ms. KEYS: the channel. ARGV: the name.
+ */
+export const NOTICE = script(
+  1,
+  `
+local told = redis.pcall('PUBLISH', KEYS[1], ARGV[1])
+local time = redis.call('TIME')
+local nowMs = time[1] * 1000 + math.floor(time[2] / 1000)
+return {type(told) == 'table' and told.err or '', redis.call('GET', KEYS[1]) or '', tostring(nowMs)}
 `,
 );

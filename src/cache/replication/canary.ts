@@ -5,6 +5,8 @@ export interface CanaryOptions {
   readonly nameOf: (beat: number) => string;
   /** Changes a key. A failure shows as a change that is not told. */
   readonly touch: (name: string) => Promise<unknown>;
+  /** Whether that has to be answered as well: it says whether all changes are told. Default: being told is enough. */
+  readonly isAnswerNeeded?: () => boolean;
   /** One every so often. */
   readonly heartbeatMs: number;
   /** So long it may take. */
@@ -12,7 +14,7 @@ export interface CanaryOptions {
   readonly timers: Timers;
   /** Monotonic milliseconds. */
   readonly now: () => number;
-  readonly onHeard: (lagMs: number) => void;
+  readonly onHeard: (lagMs: number, name: string) => void;
   readonly onMissed: () => void;
 }
 
@@ -23,39 +25,67 @@ export interface CanaryOptions {
  */
 export class Canary {
   private beat = 0;
-  private awaited: { readonly name: string; readonly sentMs: number } | undefined;
+  private awaited: Beat | undefined;
   private timer: unknown;
 
   constructor(private readonly options: CanaryOptions) {}
 
+  /** One has been sent, and not been heard. */
+  get isAwaited(): boolean {
+    return this.awaited !== undefined;
+  }
+
   /** One now, and the next ones until one is missed. */
   send(): void {
-    const { nameOf, touch, timeoutMs, timers, now, onMissed } = this.options;
+    const { nameOf, touch, isAnswerNeeded, timeoutMs, timers, now, onMissed } = this.options;
     this.stop();
     this.beat += 1;
-    const name = nameOf(this.beat);
-    this.awaited = { name, sentMs: now() };
+    const isAnswered = isAnswerNeeded?.() !== true;
+    const beat: Beat = { name: nameOf(this.beat), sentMs: now(), isTold: false, isAnswered };
+    this.awaited = beat;
     this.timer = timers.set(timeoutMs, () => {
       this.stop();
       onMissed();
     });
-    touch(name).catch(() => {});
+    const answered = (): void => {
+      beat.isAnswered = true;
+      this.settle(beat);
+    };
+    touch(beat.name).then(answered, () => {});
   }
 
   /** These have changed. */
   told(names: readonly string[]): void {
-    const { heartbeatMs, timers, now, onHeard } = this.options;
     const { awaited } = this;
     if (awaited === undefined || !names.includes(awaited.name)) return;
+    awaited.isTold = true;
+    this.settle(awaited);
+  }
+
+  /** Gives up the one that is awaited; the next one comes in its time. */
+  skip(): void {
+    const { heartbeatMs, timers, now } = this.options;
+    const lagMs = now() - (this.awaited?.sentMs ?? now());
     this.stop();
-    const lagMs = now() - awaited.sentMs;
     // From when it was sent: a slow one must not lengthen the time in which nothing is found out.
     this.timer = timers.set(Math.max(0, heartbeatMs - lagMs), () => this.send());
-    onHeard(lagMs);
   }
 
   stop(): void {
     this.options.timers.clear(this.timer);
     this.awaited = undefined;
   }
+
+  private settle(beat: Beat): void {
+    if (beat !== this.awaited || !beat.isTold || !beat.isAnswered) return;
+    this.skip();
+    this.options.onHeard(this.options.now() - beat.sentMs, beat.name);
+  }
+}
+
+interface Beat {
+  readonly name: string;
+  readonly sentMs: number;
+  isTold: boolean;
+  isAnswered: boolean;
 }

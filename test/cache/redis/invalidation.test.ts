@@ -3,9 +3,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { Redis } from 'ioredis';
 import type { InvalidationEvent } from '../../../src/cache/redis/invalidation.js';
 import { InvalidationChannel } from '../../../src/cache/redis/invalidation.js';
-import { EnvelopeCodec } from '../../../src/cache/storage/envelope.js';
 import type { ReplicatedCacheStorage } from '../../../src/cache/storage/replicated.storage.js';
 import { isArmed, settingsOf, startArmedStorage } from '../../support/armed-storage.js';
+import { asked, draft, killChannels, known, staleIn, until, valueOf } from '../../support/coherence.js';
 import { RedisServer } from '../../support/redis-server.js';
 import { TcpProxy } from '../../support/tcp-proxy.js';
 
@@ -24,13 +24,6 @@ afterAll(async () => {
 });
 beforeEach(() => raw.flushall());
 
-const draft = (value: unknown, tags: string[] = []) => ({ value, tags, freshMs: 60_000, lifeMs: 60_000 });
-
-/** Until it is so; the test's own time-out ends it. */
-async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await isSo())) await sleep(1);
-}
-
 const open: { close(): Promise<void> }[] = [];
 afterEach(async () => {
   for (const each of open.splice(0)) await each.close();
@@ -42,29 +35,13 @@ async function start(): Promise<ReplicatedCacheStorage> {
   return storage;
 }
 
-/** Reads until nothing was told of it meanwhile: that of a write may come after its reply. */
-const known = (storage: ReplicatedCacheStorage, key: string): Promise<void> =>
-  until(async () => (await storage.get(key)) !== undefined && storage.peek(key) !== undefined);
-const valueOf = async (storage: ReplicatedCacheStorage, key: string): Promise<unknown> =>
-  (await storage.get(key))?.entry.value;
-
-/** How many commands Redis has been asked since. */
-async function asked(work: () => Promise<unknown>): Promise<number> {
-  const count = async (): Promise<number> =>
-    Number(/cmdstat_getrange:calls=(\d+)/.exec(await raw.info('commandstats'))?.[1] ?? 0) +
-    Number(/cmdstat_mget:calls=(\d+)/.exec(await raw.info('commandstats'))?.[1] ?? 0);
-  const before = await count();
-  await work();
-  return (await count()) - before;
-}
-
 describe('a storage that Redis tells of changes', () => {
   it('serves from its memory without asking, until another writes, deletes, clears or invalidates', async () => {
     const [a, b] = [await start(), await start()];
     await a.write('key', draft(1, ['tag']));
     expect(await valueOf(b, 'key')).toBe(1);
     await known(b, 'key');
-    expect(await asked(() => Promise.all(Array.from({ length: 50 }, () => valueOf(b, 'key'))))).toBe(0);
+    expect(await asked(raw, () => Promise.all(Array.from({ length: 50 }, () => valueOf(b, 'key'))))).toBe(0);
     expect(b.peek('key')).toMatchObject({ entry: { value: 1 }, tier: 'memory' });
 
     await a.write('key', draft(2, ['tag']));
@@ -124,56 +101,13 @@ describe('a storage that Redis tells of changes', () => {
 
   it('has nothing that differs from Redis after its channels were killed again and again', async () => {
     const storages = [await start(), await start(), await start()];
-    const keys = Array.from({ length: 200 }, (_, n) => `key:${n}`);
-    const written = new Map<string, { id: number; atMs: number }[]>(keys.map((key) => [key, []]));
-    let next = 0;
-    let oldestReadMs = 0;
-    const end = new AbortController();
-    const worker = async (storage: ReplicatedCacheStorage, seed: number): Promise<void> => {
-      for (let n = seed; !end.signal.aborted; n += 7) {
-        const key = keys[n % keys.length] ?? '';
-        if (n % 5 === 0) {
-          const id = (next += 1);
-          if ((await storage.write(key, draft(id))) === 'redis') {
-            written.get(key)?.push({ id, atMs: performance.now() });
-          }
-        } else {
-          const begunMs = performance.now();
-          const id = (await valueOf(storage, key)) as number | undefined;
-          const history = written.get(key) ?? [];
-          const at = history.findIndex((write) => write.id === id);
-          // What was written after the value that was read, and acknowledged before the read began.
-          const missed = at < 0 ? undefined : history[at + 1];
-          if (missed !== undefined) oldestReadMs = Math.max(oldestReadMs, begunMs - missed.atMs);
-        }
-        await new Promise((resolve) => setImmediate(resolve));
-      }
-    };
-    const working = storages.flatMap((storage, n) => [worker(storage, n), worker(storage, n + 50)]);
-    for (let round = 0; round < 12; round += 1) {
-      await sleep(150);
-      await raw.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
-    }
-    end.abort();
-    await Promise.all(working);
-    await until(() => storages.every(isArmed));
+    const seen = await killChannels(storages, raw, 'armed');
     // What was told is known when the next canary is.
     await sleep(2 * HEARTBEAT_MS);
-    const codec = new EnvelopeCodec();
-    const stale: unknown[] = [];
-    for (const key of keys) {
-      const bytes = await raw.getBuffer(`t:default:e:{${key}}`);
-      const decoded = bytes && codec.decode(bytes, { namespace: 'default', key });
-      const real = decoded?.kind === 'entry' ? decoded.entry.value : undefined;
-      for (const storage of storages) {
-        const peeked = storage.peek(key)?.entry.value;
-        if (peeked !== undefined && peeked !== real) stale.push([key, peeked, real]);
-      }
-    }
-    expect(stale).toEqual([]);
-    expect(next).toBeGreaterThan(500);
-    expect(Math.min(...storages.map((storage) => storage.stats().coherence?.losses ?? 0))).toBeGreaterThan(3);
-    expect(oldestReadMs).toBeLessThan(HEARTBEAT_MS + TIMEOUT_MS);
+    expect(await staleIn(storages, raw)).toEqual([]);
+    expect(seen.written).toBeGreaterThan(500);
+    expect(seen.fewestLosses).toBeGreaterThan(3);
+    expect(seen.oldestReadMs).toBeLessThan(HEARTBEAT_MS + TIMEOUT_MS);
   }, 30_000);
 });
 
