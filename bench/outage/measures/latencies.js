@@ -9,7 +9,7 @@ export const latencies = (samples) =>
     ]),
   );
 
-function percentiles(samples) {
+export function percentiles(samples) {
   const times = samples.map(({ ms }) => ms).sort((a, b) => a - b);
   const at = (share) => times[Math.min(times.length - 1, Math.floor(times.length * share))];
   return { p50: at(0.5), p99: at(0.99), max: times.at(-1) };
