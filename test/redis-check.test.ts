@@ -220,6 +220,24 @@ describe('redis:check', () => {
     );
   });
 
+  it('says how instances learn of changes where a right is missing, and that this is fit all the same', async () => {
+    const server = await serverWith();
+    const found = async (...rights: string[]): Promise<Report & { readonly code: number }> => {
+      const user = ['reset', 'on', `>${PASSWORD}`, '~*', '&*', '+@all', ...rights];
+      await asClient(server, (client) => client.call('ACL', 'SETUSER', 'athena', ...user));
+      return report({ ...at(server), REDIS_USERNAME: 'athena', REDIS_PASSWORD: PASSWORD });
+    };
+    const untracked = await found('-client|tracking');
+    expect(untracked).toMatchObject({ code: 0, changes: { state: 'notices' } });
+    expect(untracked.notes).toEqual([expect.stringMatching(/NOPERM.*tell each other.*athena:~notices:0/)]);
+    const deaf = await found('-client|tracking', '-subscribe');
+    expect(deaf).toMatchObject({ code: 0, changes: { state: 'refused' } });
+    expect(deaf.notes).toEqual([expect.stringMatching(/every hit costs a round trip/)]);
+    const mute = await found('-publish');
+    expect(mute).toMatchObject({ code: 0, changes: { state: 'armed', unpublished: expect.any(String) } });
+    expect(mute.notes).toEqual([expect.stringMatching(/may not publish/)]);
+  });
+
   it('explains a server that is stopped', async () => {
     const server = await serverWith();
     server.freeze();

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createHash, randomUUID } from 'node:crypto';
 import { afterEach, describe, expect, it } from '@jest/globals';
+import { Redis } from 'ioredis';
 import { Athena } from '../support/athena.js';
 import { RedisServer } from '../support/redis-server.js';
 
@@ -174,6 +175,23 @@ describe('Redis may fail:', () => {
     const { failed, slowestHitMs } = await requests.stop();
     expect(failed).toBe(0);
     expect(slowestHitMs).toBeLessThan(TIMEOUT_MS * 2);
+  });
+
+  it('without the right to track: health and the log say that the instances tell each other', async () => {
+    const redis = await startRedis();
+    const admin = new Redis(redis.port);
+    const rights = ['on', '>secret', '~*', '&*', '+@all', '-client|tracking'];
+    await admin.call('ACL', 'SETUSER', 'untracked', ...rights);
+    admin.disconnect();
+    const athena = await startAthena(redis, { REDIS_URL: redis.url.replace('//', '//untracked:secret@') });
+    const said = await athena.log(({ event }) => event === 'redis.invalidation_notices');
+    expect(said).toMatchObject({ level: 40, reason: expect.stringMatching(/NOPERM/) });
+    expect(await (await athena.fetch('/health')).json()).toMatchObject({
+      status: 'ok',
+      details: {
+        storage: { coherence: { state: 'notices', reason: expect.stringMatching(/NOPERM/) } },
+      },
+    });
   });
 
   it('full under noeviction: what it refuses is kept here, and nobody sees an error', async () => {

@@ -34,12 +34,14 @@ interface Options {
   readonly redis?: Partial<RedisSettings>;
   /** How it is to learn of changes. Default `armed`: by Redis. */
   readonly by?: InvalidationStats['state'];
+  /** Of the replica, which looks at the marks then. Default 50. */
+  readonly lookMs?: number;
 }
 
 /** An instance with memory, which learns of changes already. */
 export async function startArmedStorage(
   port: number,
-  { redis, by = 'armed', ...beats }: Options,
+  { redis, by = 'armed', lookMs = 50, ...beats }: Options,
 ): Promise<ReplicatedCacheStorage> {
   const clock = new HybridLogicalClock(randomBytes(8).toString('hex'));
   const connection = openRedis({ ...settingsOf(port), ...redis });
@@ -50,7 +52,7 @@ export async function startArmedStorage(
     codec: new EnvelopeCodec(),
     shared: new RedisSide({ connection, maxLifeMs: MAX_LIFE_MS, ...beats }),
     maxLifeMs: MAX_LIFE_MS,
-    heartbeatMs: 50,
+    heartbeatMs: lookMs,
   });
   await storage.opened();
   await storage.settled(1000);

@@ -3,11 +3,15 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { Redis } from 'ioredis';
 import { Cache } from '../../../src/cache/cache.js';
 import type { RedisSettings } from '../../../src/cache/redis/client.js';
-import type { InvalidationStats } from '../../../src/cache/redis/invalidation.js';
+import type { InvalidationEvent, InvalidationStats } from '../../../src/cache/redis/invalidation.js';
+import { InvalidationChannel } from '../../../src/cache/redis/invalidation.js';
+import { Notices } from '../../../src/cache/redis/notices.js';
+import { openRedis } from '../../../src/cache/redis/open-redis.js';
 import type { ReplicatedCacheStorage } from '../../../src/cache/storage/replicated.storage.js';
-import { newsOf, startArmedStorage } from '../../support/armed-storage.js';
+import { newsOf, settingsOf, startArmedStorage } from '../../support/armed-storage.js';
 import { asked, draft, killChannels, known, staleIn, until, valueOf } from '../../support/coherence.js';
 import { RedisServer } from '../../support/redis-server.js';
+import { TcpProxy } from '../../support/tcp-proxy.js';
 
 const HEARTBEAT_MS = 100;
 const TIMEOUT_MS = 500;
@@ -43,16 +47,19 @@ async function start(
   by: InvalidationStats['state'],
   redis: Partial<RedisSettings> = {},
   { port } = server,
+  lookMs?: number,
 ): Promise<ReplicatedCacheStorage> {
   const beats = { heartbeatMs: HEARTBEAT_MS, timeoutMs: TIMEOUT_MS };
-  const storage = await startArmedStorage(port, { ...beats, redis, by });
+  const storage = await startArmedStorage(port, { ...beats, redis, by, ...(lookMs && { lookMs }) });
   open.push(storage);
   return storage;
 }
 
 const as = (username: string): Partial<RedisSettings> => ({ username, password: 'secret' });
-const tracked = (): Promise<ReplicatedCacheStorage> => start('armed');
-const untracked = (): Promise<ReplicatedCacheStorage> => start('notices', as('untracked'));
+/** `lookMs`: see `startArmedStorage`. */
+const tracked = (lookMs?: number): Promise<ReplicatedCacheStorage> => start('armed', {}, server, lookMs);
+const untracked = (lookMs?: number): Promise<ReplicatedCacheStorage> =>
+  start('notices', as('untracked'), server, lookMs);
 const stateOf = (storage: ReplicatedCacheStorage): string | undefined => newsOf(storage)?.state;
 
 describe('where Redis refuses to tell of changes', () => {
@@ -61,7 +68,8 @@ describe('where Redis refuses to tell of changes', () => {
     ['one that is not, and one that is', tracked, untracked],
     ['one that is, and one that is not', untracked, tracked],
   ])('%s tell each other of every write, delete, clear and invalidation', async (_, first, second) => {
-    const [a, b] = [await first(), await second()];
+    // No heartbeat finds what was not told.
+    const [a, b] = [await first(60_000), await second(60_000)];
     await a.write('key', draft(1, ['tag']));
     await known(b, 'key');
     expect(await asked(raw, () => Promise.all(Array.from({ length: 50 }, () => valueOf(b, 'key'))))).toBe(0);
@@ -149,6 +157,33 @@ describe('where Redis refuses to tell of changes', () => {
     expect(newsOf(storage)).toMatchObject({ reason: expect.stringMatching(/NOPERM/), losses: 2 });
   });
 
+  it('a link that is dead without a sign is found', async () => {
+    const proxy = await TcpProxy.start(server.port);
+    open.push(proxy);
+    const connection = openRedis({ ...settingsOf(server.port), ...as('untracked') });
+    open.push(connection);
+    await connection.settled(1000);
+    const events: InvalidationEvent['type'][] = [];
+    const channel = new InvalidationChannel({
+      settings: { ...settingsOf(proxy.port), ...as('untracked') },
+      clientId: 'test',
+      tag: 'x',
+      touch: async () => {},
+      notices: new Notices(CHANNEL, connection),
+      heartbeatMs: HEARTBEAT_MS,
+      timeoutMs: TIMEOUT_MS,
+      onChange: () => {},
+      onEvent: ({ type }) => events.push(type),
+    });
+    await until(() => events.includes('notices'));
+    proxy.freeze();
+    await until(() => events.includes('lost'));
+    await proxy.pass();
+    await until(() => events.length === 3);
+    expect(events).toEqual(['notices', 'lost', 'notices']);
+    channel.close();
+  });
+
   it('a server without the command is the same', async () => {
     const bare = await RedisServer.start(['--appendfsync', 'no', '--rename-command', 'CLIENT', '']);
     open.push(bare);
@@ -224,6 +259,10 @@ describe('where instances may not tell each other either', () => {
       expect(await valueOf(reader, 'key')).not.toBe(1);
     }
     expect(newsOf(reader)?.reason).toMatch(/may not publish/);
+    // It goes on writing.
+    const { told = 0 } = newsOf(reader) ?? {};
+    await until(() => (newsOf(reader)?.told ?? 0) > told + 3);
+    expect(stateOf(reader)).toBe('refused');
   });
 
   it('a reader that slept through all of it notices too, and relies on notices again', async () => {
