@@ -126,6 +126,7 @@ export class Instance {
 
   connected(): void {
     this.world.trace(() => `node ${this.record.node} is connected`);
+    this.channel.retry();
     this.replica.connected();
   }
 

@@ -284,7 +284,7 @@ export class Oracle implements RedisObserver {
     this.fadesMs.delete(key);
     this.coherence.applied(key, version);
     const at = this.next();
-    this.reached(record, at);
+    if (record.version === version) this.reached(record, at);
     for (const older of this.writesOf(key))
       if (older.version < version && isAligned(older.version)) older.coveredAt ??= at;
     this.touch(key, record, at);
@@ -293,7 +293,8 @@ export class Oracle implements RedisObserver {
   /** As good as applied: Redis knows something newer. */
   superseded({ key, version }: Mutation): void {
     const record = this.byVersion.get(nameOf(key, version));
-    if (record === undefined) return;
+    // A former stamp of it may arrive a second time.
+    if (record?.version !== version) return;
     this.reached(record, this.next());
     record.coveredAt ??= this.order;
   }
@@ -509,7 +510,8 @@ export class Oracle implements RedisObserver {
       if (record.version <= entry.version || !isAccepted(record) || !endedBefore(record, read.begunAt))
         continue;
       if (!this.isOwn(record, read.process) || record.replaced || this.isGivenUp(record)) continue;
-      if (this.isCovered(record)) continue;
+      // A former stamp of the same: it died before the new one was on its disk.
+      if (this.isCovered(record) || this.byVersion.get(nameOf(key, entry.version)) === record) continue;
       if (record.kind !== 'delete' && (this.isForgotten(record) || this.isLongPast(record))) continue;
       if (this.hasExpired(record.version)) continue;
       const promise = record.kind === 'delete' ? 'P3 own' : 'own write';
@@ -597,10 +599,14 @@ export class Oracle implements RedisObserver {
     );
   }
 
-  /** Who has read that it is gone, restores that where Redis has lost it. */
+  /**
+   * Who has read that it is gone, restores that where Redis has lost it; unless he was told of something newer since, of
+   * which he does not know what it is.
+   */
   private checkRemembered(key: string, newest: string): void {
-    for (const [process, { gone }] of this.knowledge) {
+    for (const [process, { gone, seen }] of this.knowledge) {
       const { version = '' } = gone.get(key) ?? {};
+      if ((seen.get(key)?.version ?? '') > version) continue;
       if (version <= newest || process.endedAt !== undefined || process.overflowed) continue;
       if (!this.hasExpired(version))
         this.fail(

@@ -80,6 +80,11 @@ export class Channel {
     this.connectSoon();
   }
 
+  /** The other connection is there again. */
+  retry(): void {
+    if (this.canary.isAwaited && !this.isArmed) this.canary.send();
+  }
+
   /** What was held up arrives. */
   thaw(): void {
     this.frozen = false;

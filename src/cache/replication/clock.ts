@@ -80,6 +80,11 @@ export class HybridLogicalClock {
     return withLastBit(version.slice(-16), 1) === withLastBit(this.nodeId, 1);
   }
 
+  /** By how much the machine's clock is wrong, as far as that is known. */
+  get offset(): number {
+    return this.offsetMs;
+  }
+
   /** A stamp above every earlier one of this node, and above all that it observed; `aheadMs` after now. */
   tick(aheadMs = 0): string {
     return this.stampAt(Math.floor(this.time() + aheadMs));

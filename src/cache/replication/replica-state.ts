@@ -251,3 +251,10 @@ export class ReplicaState {
     return { version, entry: bytes && this.codec.decode(key, bytes), pending };
   }
 }
+
+/** By a clock that has been corrected since. */
+export function stampedAnew(entry: CacheEntry, version: string, byMs: number): CacheEntry {
+  const { createdAt, freshUntil, expiresAt } = entry;
+  const times = { createdAt: createdAt + byMs, freshUntil: freshUntil + byMs, expiresAt: expiresAt + byMs };
+  return { ...entry, ...times, version };
+}

@@ -17,7 +17,7 @@ import { Outbox } from './outbox.js';
 import type { ApplyOutcome, FenceOutcome, LeaseOutcome, Remote, RemoteValue } from './remote.js';
 import { NO_REMOTE } from './remote.js';
 import type { EntryCodec, Known, ReplicaCounts, ReplicaEvent } from './replica-state.js';
-import { ReplicaState } from './replica-state.js';
+import { ReplicaState, stampedAnew } from './replica-state.js';
 import { Session } from './session.js';
 
 export interface ReplicaOptions {
@@ -621,6 +621,7 @@ export class Replica {
     // At once: what is called later is newer, also where the calls before it still wait for the local storage.
     let version = given ?? clock.tick();
     let entry = entryOf?.(version);
+    let { offset } = clock;
     // And from a copy: the value is the caller's again when the call has returned. A memory that is alone makes its own.
     let bytes = this.alone && state.local.writesAtOnce ? undefined : this.seal(key, entry);
     let existed = false;
@@ -630,7 +631,8 @@ export class Replica {
       if (attempt > 0 || (given === undefined && this.isStale(version, own))) {
         version = clock.tick();
         const kept = bytes === undefined ? entry : state.codec.decode(key, bytes);
-        entry = kept && { ...kept, version };
+        entry = kept && stampedAnew(kept, version, clock.offset - offset);
+        ({ offset } = clock);
         if (bytes !== undefined) bytes = this.seal(key, entry);
       }
       const isHidden = entry !== undefined && state.marks.hides(entry);

@@ -7,6 +7,7 @@ import { tombstoneOf } from './outbox.js';
 import type { Acquaintance } from './persistence.js';
 import type { ApplyOutcome, MarksExchange, MarksState, Remote } from './remote.js';
 import type { ReplicaState } from './replica-state.js';
+import { stampedAnew } from './replica-state.js';
 import type { Timers } from './timers.js';
 
 export interface SessionOptions {
@@ -650,9 +651,7 @@ export class Session {
     const { key, bytes } = former;
     const entry = bytes && codec.decode(key, bytes);
     if (entry === undefined) return outbox.restamp(former, { ...former, version });
-    const { createdAt, freshUntil, expiresAt } = entry;
-    const times = { createdAt: createdAt + byMs, freshUntil: freshUntil + byMs, expiresAt: expiresAt + byMs };
-    const next = { ...entry, ...times, version };
+    const next = stampedAnew(entry, version, byMs);
     outbox.restamp(former, { key, version, bytes: codec.encode(key, next), expiresAt: next.expiresAt });
     local.replace(key, former.version, next).catch((error: unknown) => this.state.swallow(error));
   }
