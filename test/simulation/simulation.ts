@@ -303,7 +303,12 @@ export class Simulation implements World {
   }
 
   private async join(): Promise<void> {
-    if (this.schedule.joinerFindsNoMarks) this.redis.evictMarks();
+    const others = this.alive;
+    // Nor is anybody told at once that the joiner makes them anew.
+    if (this.schedule.joinerFindsNoMarks) {
+      this.redis.evictMarks();
+      for (const { channel } of others) channel.frozen = true;
+    }
     const joiner = this.createNode(JOINER, this.nodes.length);
     this.nodes.push(joiner);
     this.start(joiner);
@@ -311,6 +316,7 @@ export class Simulation implements World {
       await this.scheduler.advance(HEARTBEAT_MS / 5);
       void joiner.instance?.read(this.schedule.keys);
     }
+    for (const { channel } of others) channel.thaw();
     await this.scheduler.advance(3 * HEARTBEAT_MS);
   }
 

@@ -277,7 +277,8 @@ export const TOUCH = script(
   1,
   `
 redis.call('DEL', KEYS[1])
-redis.call('SET', KEYS[1], '', 'PX', 1000)
+redis.call('SET', KEYS[1], '')
+redis.call('DEL', KEYS[1])
 return 1
 `,
 );

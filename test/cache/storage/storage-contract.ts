@@ -250,10 +250,10 @@ export function describeStorageContract(name: string, create: () => Promise<Stor
     describe('time to live', () => {
       it('is kept, and what has expired is nowhere', async () => {
         const { pace = 1 } = test;
-        await set('key', 'value', 150 * pace);
+        await set('key', 'value', 400 * pace);
         await test.pass(100 * pace);
         expect(await value('key')).toBe('value');
-        await test.pass(60 * pace);
+        await test.pass(310 * pace);
         expect(await storage.get('key')).toBeUndefined();
         expect((await storage.getMany(['key']))[0]).toBeUndefined();
         expect(storage.peek('key')).toBeUndefined();
