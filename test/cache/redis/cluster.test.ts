@@ -2,17 +2,13 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Keyspace } from '../../../src/cache/redis/keyspace.js';
 import { slotOf, tagsOfParts } from '../../../src/cache/redis/slots.js';
 import { examineRedis } from '../../../src/cache/redis/examination.js';
-import { Fleet, FleetLoad, withoutReplication } from '../../support/fleet.js';
+import { judge, SOUND, survive } from '../../support/failover.js';
+import { Fleet, FleetLoad } from '../../support/fleet.js';
 import type { ClusterNode } from '../../support/redis-cluster.js';
 import { RedisClusterServers } from '../../support/redis-cluster.js';
 
-const SOUND = { lost: [], resurrected: [], disagreements: [] };
 const keyspace = new Keyspace('fleet:', 'default');
 const slotOfKey = (key: string): number => slotOf(keyspace.physical(key));
-/** One time-out, and what a busy machine adds. */
-const SLOWEST_MS = 250 + 1500;
-/** Of one instance, about one failover and the merge after it. */
-const LOG_LINES = 40;
 let redis: RedisClusterServers;
 let fleet: Fleet;
 
@@ -24,15 +20,6 @@ afterAll(async () => {
   await fleet?.close();
   await redis?.close();
 });
-
-async function judge(load: FleetLoad): Promise<void> {
-  await load.stop();
-  await fleet.merged();
-  const { errors, wrong, slowestMs } = load.figures;
-  expect({ errors, wrong }).toEqual({ errors: [], wrong: [] });
-  expect(slowestMs).toBeLessThan(SLOWEST_MS);
-  expect(await load.verify()).toEqual(SOUND);
-}
 
 /** Slots of a master that the load's keys are in. */
 async function slotsInUse(load: FleetLoad, node: ClusterNode, count: number): Promise<number[]> {
@@ -72,33 +59,16 @@ describe('three instances on a cluster', () => {
   ])(
     'lose nothing when a master is %s under load',
     async (how, fault, repair) => {
-      await Promise.all(
-        fleet.caches.map((cache, n) => cache.set(`${how}:tagged:${n}`, 'old', { tags: ['t'] })),
-      );
-      fleet.log.length = 0;
       // The one that has the marks, which every read needs.
       const former = await redis.masterOf(keyspace.marks);
-      const load = new FleetLoad(fleet, how);
-      await load.calls(500);
-      const replicas = await redis.replicasOf(former);
-      await withoutReplication(
-        former.admin,
-        replicas,
-        () => load.calls(200),
-        () => fault(former),
-      );
-      await fleet.caches[0]?.invalidateTags(['t']);
-      await redis.failedOver(former);
-      await load.calls(300);
-      await repair(former);
-      await redis.follows(former);
-      await load.calls(300);
-      await judge(load);
-      expect(load.figures.outbox).toBeGreaterThan(0);
-      expect(fleet.log.length).toBeLessThan(LOG_LINES * fleet.caches.length);
-      for (const cache of fleet.caches) {
-        for (const n of [0, 1, 2]) expect(await cache.get(`${how}:tagged:${n}`)).toBeUndefined();
-      }
+      await survive(fleet, `cluster, ${how}`, {
+        admin: former.admin,
+        replicas: await redis.replicasOf(former),
+        fault: () => fault(former),
+        failedOver: () => redis.failedOver(former),
+        repair: () => repair(former),
+        follows: () => redis.follows(former),
+      });
     },
     40_000,
   );
@@ -110,7 +80,7 @@ describe('three instances on a cluster', () => {
     const slots = await slotsInUse(load, from, 60);
     await redis.move(slots, from, to, 20);
     await load.calls(300);
-    await judge(load);
+    await judge(fleet, load);
   }, 40_000);
 
   it('lose nothing when a master joins, takes slots over, and comes back empty', async () => {
@@ -126,7 +96,7 @@ describe('three instances on a cluster', () => {
     await added.server.up();
     await redis.serves();
     await load.calls(300);
-    await judge(load);
+    await judge(fleet, load);
 
     await redis.move(await redis.slotsOf(added), added, from);
     await redis.remove(added);
