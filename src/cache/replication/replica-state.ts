@@ -1,11 +1,13 @@
 import { CacheError, StorageUnavailableError } from '../cache.errors.js';
 import type { CacheEntry } from '../storage/cache-entry.js';
 import type { HybridLogicalClock } from './clock.js';
+import { isAligned } from './clock.js';
 import { Coherence } from './coherence.js';
 import type { Journal } from './journal.js';
 import type { LocalStore } from './local-copy.js';
 import { LocalCopy } from './local-copy.js';
 import type { Marks } from './marks.js';
+import type { Mutation } from './mutation.js';
 import type { Overflow, OutboxItem } from './outbox.js';
 import type { Outbox } from './outbox.js';
 import type { Acquaintance } from './persistence.js';
@@ -120,11 +122,20 @@ export class ReplicaState {
   async open(): Promise<Acquaintance | undefined> {
     const { items, marks, version, acquaintance } = await this.persistence.load();
     for (const item of items) this.outbox.restore(item);
+    await Promise.all(items.map(({ mutation }) => this.dropFormerStamp(mutation)));
     this.marks.merge(marks);
     this.settleOverflow(this.outbox.keepWithin());
     const versions = [version, ...marks.values(), ...items.map(({ mutation }) => mutation.version)];
     for (const known of versions) if (known !== '') this.clock.resumeAbove(known);
     return acquaintance;
+  }
+
+  /** The process before died when its journal had a better stamp of the value already, and its storage had not. */
+  private async dropFormerStamp({ key, version, expiresAt }: Mutation): Promise<void> {
+    if (expiresAt === 0 || !isAligned(version)) return;
+    const entry = await this.local.get(key);
+    if (entry === undefined || isAligned(entry.version)) return;
+    await this.storeLocally(key, entry.version, () => undefined);
   }
 
   async known(key: string): Promise<Known | undefined> {
