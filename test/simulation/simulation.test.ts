@@ -48,7 +48,7 @@ describe('the replication core, simulated', () => {
       [...stdout.matchAll(/^ {2}(.+?) +(\d+)$/gm)].map(([, kind, count]) => [kind, Number(count)]),
     );
     expect(KINDS.filter((kind) => (happened.get(kind) ?? 0) < SCHEDULES / 10)).toEqual([]);
-  }, 120_000);
+  }, 240_000);
 
   it.each(SOON_KILLED)('sees that a rule is missing: %s', async (name) => {
     const { promise } = await hunt(mutantNamed(name), { firstSeed: 1, maxSeeds: 1000 });

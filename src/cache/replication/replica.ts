@@ -1,6 +1,5 @@
 import { EntryTooLargeError, StorageUnavailableError } from '../cache.errors.js';
 import type { CacheEntry } from '../storage/cache-entry.js';
-import type { Timers } from './timers.js';
 import { CallBudget } from './call-budget.js';
 import type { HybridLogicalClock } from './clock.js';
 import { isAligned } from './clock.js';
@@ -19,6 +18,7 @@ import { NO_REMOTE } from './remote.js';
 import type { EntryCodec, Known, ReplicaCounts, ReplicaEvent } from './replica-state.js';
 import { ReplicaState, stampedAnew } from './replica-state.js';
 import { Session } from './session.js';
+import type { Timers } from './timers.js';
 
 export interface ReplicaOptions {
   readonly local: LocalStore;
