@@ -28,6 +28,7 @@ export const PROBLEMS: Readonly<Record<string, Problem>> = {
   internal_error: { status: 500, title: 'Internal error' },
   invalid_answer: { status: 502, title: 'The provider gave an invalid answer' },
   provider_busy: { status: 503, title: 'The provider is busy' },
+  too_many_waiters: { status: 503, title: 'Too many requests wait already' },
   shutting_down: { status: 503, title: 'Shutting down' },
   analysis_timeout: { status: 504, title: 'The analysis took too long' },
   not_cached: { status: 504, title: 'Not cached' },
@@ -49,6 +50,7 @@ const FOREIGN_CODES: Readonly<Record<string, string>> = {
   FST_NO_FORM_DATA: 'invalid_multipart',
   FST_ERR_VALIDATION: 'invalid_request',
   cache_storage_closed: 'shutting_down',
+  cache_too_many_waiters: 'too_many_waiters',
 };
 
 /** Codes by status, for what a framework refuses without a code of its own. */
@@ -71,6 +73,7 @@ const NOT_FACTS = new Set([
   'response',
   'options',
 ]);
+const SOON_OVER = new Set(['provider_busy', 'too_many_waiters']);
 const RETRY_AFTER_SECONDS = '1';
 
 /** Every failure leaves as an RFC 9457 problem document. */
@@ -91,7 +94,7 @@ export class ProblemFilter implements ExceptionFilter {
     const { status, title } = PROBLEMS[code] ?? { status: 500, title: 'Internal error' };
     if (status === 500) this.logger.error(error instanceof Error ? error : new Error(String(error)));
     if (code === 'unauthorized') reply.header('www-authenticate', 'Bearer');
-    if (code === 'provider_busy') reply.header('retry-after', RETRY_AFTER_SECONDS);
+    if (SOON_OVER.has(code)) reply.header('retry-after', RETRY_AFTER_SECONDS);
     // Fastify would cut the connection while the client still writes, who then never reads this answer. Node discards
     // the rest of the body instead, for as long as a request may take.
     if (code === 'body_too_large') reply.removeHeader('connection');

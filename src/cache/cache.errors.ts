@@ -75,6 +75,17 @@ export class FactoryTimeoutError extends CacheError {
   }
 }
 
+/** So many callers wait for computations already that this one was refused at once. */
+export class TooManyWaitersError extends CacheError {
+  readonly code = 'cache_too_many_waiters';
+  constructor(
+    readonly key: string,
+    readonly maxWaiters: number,
+  ) {
+    super(`${maxWaiters} callers wait for computations already.`);
+  }
+}
+
 /** The storage cannot be reached or does not answer in time. */
 export class StorageUnavailableError extends CacheError {
   readonly code = 'cache_storage_unavailable';

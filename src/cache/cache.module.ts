@@ -235,12 +235,16 @@ function createNamespaces(storage: Storage, options: CacheModuleOptions): CacheN
   });
 }
 
-function createCache(storage: ReplicatedCacheStorage, { ttlMs, staleMs }: CacheModuleOptions): Cache {
+function createCache(
+  storage: ReplicatedCacheStorage,
+  { ttlMs, staleMs, maxWaiters }: CacheModuleOptions,
+): Cache {
   const logger = new Logger('Cache');
   return new Cache({
     storage,
     ...(ttlMs === undefined ? {} : { ttlMs }),
     ...(staleMs === undefined ? {} : { staleMs }),
+    ...(maxWaiters === undefined ? {} : { maxWaiters }),
     onFault: (fault) => logger.warn({ code: fault.code }, fault.message),
   });
 }

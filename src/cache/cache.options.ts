@@ -16,6 +16,8 @@ export interface CacheModuleOptions {
   readonly ttlMs?: number;
   /** How long after that it may be served while it is computed anew, or when that fails. Default 0. */
   readonly staleMs?: number;
+  /** How many callers may wait for computations, in each namespace; see `CacheOptions`. Default 10 000. */
+  readonly maxWaiters?: number;
   /**
    * Nothing lives longer, and deletes are remembered so long; the same on all instances that share a Redis. Default a
    * week.
@@ -32,7 +34,7 @@ export interface CacheModuleOptions {
 }
 
 /** What `CacheModule.forFeature` takes, with the defaults of `forRoot`; the same wherever a namespace is imported. */
-export type CacheFeatureOptions = Pick<CacheModuleOptions, 'ttlMs' | 'staleMs'>;
+export type CacheFeatureOptions = Pick<CacheModuleOptions, 'ttlMs' | 'staleMs' | 'maxWaiters'>;
 
 /** The longest `maxLifeMs`: one year. */
 export const MAX_TTL_MS = 365 * 24 * 3_600_000;

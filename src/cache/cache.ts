@@ -3,6 +3,7 @@ import {
   CacheError,
   FactoryTimeoutError,
   InvalidCacheOptionError,
+  TooManyWaitersError,
   ValueNotSerializableError,
 } from './cache.errors.js';
 import { checkKey, checkTags, checkTtlMs } from './cache.options.js';
@@ -31,6 +32,11 @@ export interface CacheOptions {
   readonly ttlMs?: number;
   /** How long after that it may be served while it is computed anew, or when that fails. Default 0: not at all. */
   readonly staleMs?: number;
+  /**
+   * How many callers may wait for computations, and how many computations may run. Who comes then gets what is stale, if
+   * he would have it after an error, or a `TooManyWaitersError`. Default 10 000.
+   */
+  readonly maxWaiters?: number;
   /** Epoch milliseconds, for a storage that does not stamp. Default `Date.now`. */
   readonly now?: () => number;
   /** Default: those of Node. */
@@ -105,8 +111,12 @@ type Hit<T> = Extract<Resolution<T>, { kind: 'hit' }>;
 /** `isOfAnother`: another instance has computed it. */
 type Computed<T> = Extract<Resolution<T>, { kind: 'computed' }> & { readonly isOfAnother?: boolean };
 
-/** What a look at the storage came to: an entry that will do, or a computation that runs now. */
-type Landing = { readonly hit: StoredEntry } | { readonly computation: Flight<Computed<unknown>> };
+/** What a look at the storage came to: an entry that will do or has to, or a computation that runs now. */
+type Landing =
+  | { readonly hit: StoredEntry }
+  /** There is no room for a computation. */
+  | { readonly stale: StoredEntry }
+  | { readonly computation: Flight<Computed<unknown>> };
 
 export interface CacheStats {
   readonly hits: number;
@@ -134,6 +144,7 @@ export interface CacheStats {
   readonly storage: StorageStats;
 }
 
+const MAX_WAITERS = 10_000;
 const HOUR_MS = 3_600_000;
 
 const NODE_TIMERS: Timers = {
@@ -171,9 +182,15 @@ export class Cache {
     faults: 0,
   };
 
+  private readonly maxWaiters: number;
+  private waiters = 0;
+
   /** @throws InvalidCacheOptionError */
   constructor(options: CacheOptions) {
     const { storage, ttlMs = HOUR_MS, staleMs = 0, now, random = Math.random } = options;
+    const { maxWaiters = MAX_WAITERS } = options;
+    if (!(maxWaiters >= 1)) throw new InvalidCacheOptionError('maxWaiters', 'at least 1', maxWaiters);
+    this.maxWaiters = maxWaiters;
     this.storage = ReplicatedCacheStorage.over(storage, now);
     this.freshness = { ttlMs, staleMs, maxLifeMs: this.storage.maxLifeMs, random };
     checkFreshness({}, this.freshness);
@@ -253,7 +270,9 @@ export class Cache {
     const budget = this.storage.budget();
     if (mode !== 'default') {
       const alone = new SingleFlight<Computed<T>>();
-      return alone.start(key, (inner) => this.compute(key, factory, options, inner)).wait(signal);
+      return this.waiting(key, () =>
+        alone.start(key, (inner) => this.compute(key, factory, options, inner)).wait(signal),
+      );
     }
     for (;;) {
       const running = this.computations.find(key) as Flight<Computed<T>> | undefined;
@@ -267,10 +286,14 @@ export class Cache {
         if (reading !== undefined) return this.share(key, computation, options, budget);
         return this.settle(key, computation, options, 'computed', budget);
       }
+      if ('stale' in landing) {
+        // Another caller may take what this one would not.
+        if (!this.isAccepted(landing.stale.entry, 'stale-if-error', options)) throw this.tooMany(key);
+        return this.hitOf<T>(landing.stale, reading !== undefined, 'stale-if-error');
+      }
       // Another caller's look may have found what is good enough for him and not for this one.
       if (!this.isAccepted(landing.hit.entry, 'fresh', options)) continue;
-      const hit = this.hit<T>(landing.hit);
-      return reading === undefined ? hit : { ...hit, entry: this.ownCopy(hit.entry) };
+      return this.hitOf<T>(landing.hit, reading !== undefined);
     }
   }
 
@@ -303,6 +326,7 @@ export class Cache {
       if (reading === undefined) return [key, await this.getOrSet(key, () => batch.valueOf(key), options)];
       const landing = await reading.wait();
       if ('hit' in landing) return [key, this.hit<T>(landing.hit).entry.value];
+      if ('stale' in landing) return [key, this.hitOf<T>(landing.stale, false, 'stale-if-error').entry.value];
       const computation = landing.computation as Flight<Computed<T>>;
       return [key, (await this.settle(key, computation, options)).entry.value];
     });
@@ -428,9 +452,12 @@ export class Cache {
       !this.isFresh(stored.entry) ||
       !this.isAccepted(stored.entry, 'fresh', options)
     ) {
-      return { computation: start() };
+      if (!this.isFull) return { computation: start() };
+      if (stored !== undefined && this.isAccepted(stored.entry, 'stale-if-error', options))
+        return { stale: stored };
+      throw this.tooMany(key);
     }
-    if (isDueEarly(stored.entry, this.storage.time(), options.eagerness ?? 1, this.random)) {
+    if (!this.isFull && isDueEarly(stored.entry, this.storage.time(), options.eagerness ?? 1, this.random)) {
       this.counters.earlyRefreshes += 1;
       start().keep();
     }
@@ -477,7 +504,9 @@ export class Cache {
         return this.hit<T>(stale, 'stale-while-revalidate');
       }
       if (kind === 'computed') this.counters.misses += 1;
-      const inTime = hardTimeoutMs === undefined ? await waiting : await this.within(hardTimeoutMs, waiting);
+      const inTime = await this.waiting(key, () =>
+        hardTimeoutMs === undefined ? waiting : this.within(hardTimeoutMs, waiting),
+      );
       if (inTime !== undefined) return this.outcomeOf(inTime, kind);
       computation.keep();
       throw new FactoryTimeoutError(key, hardTimeoutMs ?? 0);
@@ -486,9 +515,27 @@ export class Cache {
       // Read again, with time of its own: what was deleted meanwhile is no answer.
       const stale = await this.staleOf<T>(key, computation, 'stale-if-error', options);
       if (stale === undefined) throw error;
-      this.counters.staleIfError += 1;
-      return this.hit<T>(stale, 'stale-if-error');
+      return this.hitOf<T>(stale, false, 'stale-if-error');
     }
+  }
+
+  private get isFull(): boolean {
+    return this.waiters >= this.maxWaiters || this.computations.size >= this.maxWaiters;
+  }
+
+  /** @throws TooManyWaitersError */
+  private async waiting<T>(key: string, work: () => Promise<T>): Promise<T> {
+    if (this.waiters >= this.maxWaiters) throw this.tooMany(key);
+    this.waiters += 1;
+    try {
+      return await work();
+    } finally {
+      this.waiters -= 1;
+    }
+  }
+
+  private tooMany(key: string): TooManyWaitersError {
+    return new TooManyWaitersError(key, this.maxWaiters);
   }
 
   private outcomeOf<T>(
@@ -643,6 +690,13 @@ export class Cache {
     }
     this.hitsByTier[stored.tier] += 1;
     return stored;
+  }
+
+  /** `isShared`: others get the same. */
+  private hitOf<T>(stored: StoredEntry, isShared: boolean, stale?: Hit<T>['stale']): Hit<T> {
+    if (stale === 'stale-if-error') this.counters.staleIfError += 1;
+    const hit = this.hit<T>(stored, stale);
+    return isShared ? { ...hit, entry: this.ownCopy(hit.entry) } : hit;
   }
 
   private hit<T>(stored: StoredEntry, stale?: Hit<T>['stale']): Hit<T> {

@@ -1,6 +1,10 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import { FactoryTimeoutError, InvalidCacheOptionError } from '../../src/cache/cache.errors.js';
+import {
+  FactoryTimeoutError,
+  InvalidCacheOptionError,
+  TooManyWaitersError,
+} from '../../src/cache/cache.errors.js';
 import type { EntryUse } from '../../src/cache/cache.js';
 import { Cache } from '../../src/cache/cache.js';
 import { MemoryCacheStorage } from '../../src/cache/storage/memory.storage.js';
@@ -288,6 +292,38 @@ describe('Cache', () => {
     gate.resolve('late');
     while (cache.stats().computing > 0) await turn();
     expect(await cache.get('key')).toBe('late');
+  });
+
+  it('refuses who would wait beyond its bound, and has room again when the others are gone', async () => {
+    let nowMs = 1_000_000;
+    const storage = new MemoryCacheStorage({ maxBytes: 2 ** 20, now: () => nowMs });
+    const bounded = new Cache({ storage, maxWaiters: 2, staleMs: 60_000, now: () => nowMs });
+    await bounded.set('old', 'stale', { ttlMs: 1 });
+    await bounded.set('fresh', 'hit');
+    nowMs += 10;
+    const gate = Promise.withResolvers<string>();
+    const begun = Promise.withResolvers<void>();
+    let runs = 0;
+    const factory = (): Promise<string> => {
+      runs += 1;
+      begun.resolve();
+      return gate.promise;
+    };
+    const waiting = [bounded.getOrSet('key', factory), bounded.getOrSet('key', factory)];
+    await begun.promise;
+    await expect(bounded.getOrSet('key', factory)).rejects.toThrow(TooManyWaitersError);
+    await expect(bounded.getOrSet('other', factory)).rejects.toMatchObject({
+      code: 'cache_too_many_waiters',
+      maxWaiters: 2,
+    });
+    await expect(bounded.getOrSet('key', factory, { mode: 'refresh' })).rejects.toThrow(TooManyWaitersError);
+    expect(await bounded.getOrSet('fresh', factory)).toBe('hit');
+    expect(await bounded.resolve('old', factory)).toMatchObject({ kind: 'hit', stale: 'stale-if-error' });
+    expect(await bounded.getOrSetMany(['fresh', 'old'], () => [])).toEqual(['hit', 'stale']);
+    expect(runs).toBe(1);
+    gate.resolve('new');
+    expect(await Promise.all(waiting)).toEqual(['new', 'new']);
+    expect(await bounded.getOrSet('other', factory)).toBe('new');
   });
 
   it('shortens lives by chance, and those of nothing as it is told', async () => {

@@ -53,9 +53,14 @@ export class Cluster {
     const admin = new Redis({ port: redis.port, retryStrategy: () => 20, maxRetriesPerRequest: null });
     admin.on('error', () => {});
     const cluster = new Cluster(redis, admin, proxies, instances, directory);
-    await Promise.all(instances.map((instance) => instance.start()));
-    await cluster.merged();
-    return cluster;
+    try {
+      await Promise.all(instances.map((instance) => instance.start()));
+      await cluster.merged();
+      return cluster;
+    } catch (error) {
+      await cluster.close();
+      throw error;
+    }
   }
 
   get disk(): AppInstance {

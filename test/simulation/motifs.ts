@@ -91,6 +91,22 @@ const MOTIFS: readonly Motif[] = [
     [2020, read(a, key)],
     [random.between(20, SECOND), read(a, key)],
   ],
+  // News are late, and then there are none.
+  ({ nodes: [a, b], random }, key) => [
+    [0, set(b, key)],
+    [20, channel(a, 'slow', 3 * SECOND)],
+    [random.between(20, SECOND), read(a, key)],
+    [random.between(300, SECOND), set(b, key)],
+    [random.between(0, SECOND), channel(a, 'freeze', 10 * SECOND)],
+    [1200, read(a, key)],
+    ...Array.from({ length: 5 }, (): [number, Action] => [300, read(a, key)]),
+  ],
+  // It dies between its answer and its disk.
+  ({ nodes: [a], random }, key) => [
+    [0, { kind: 'reset', node: a, forMs: 500 }],
+    [10, set(a, key)],
+    [random.between(0, 4), { kind: 'crash', node: a, forMs: 100 }],
+  ],
   // A reply is on its way while the channel is lost, and armed again.
   ({ nodes: [a, b], random }, key) => [
     [0, set(b, key)],
