@@ -311,6 +311,7 @@ describe('Cache', () => {
     };
     const waiting = [bounded.getOrSet('key', factory), bounded.getOrSet('key', factory)];
     await begun.promise;
+    await turn();
     await expect(bounded.getOrSet('key', factory)).rejects.toThrow(TooManyWaitersError);
     await expect(bounded.getOrSet('other', factory)).rejects.toMatchObject({
       code: 'cache_too_many_waiters',

@@ -13,6 +13,7 @@ import { ReplicaState } from '../../src/cache/replication/replica-state.js';
 import { Session } from '../../src/cache/replication/session.js';
 import type { CacheEntry } from '../../src/cache/storage/cache-entry.js';
 import type { Known, Slot } from './model-redis.js';
+import { Link } from './simulated-network.js';
 import { ModelRedis } from './model-redis.js';
 
 /** The core, or the scripts in Redis, without one of their rules. */
@@ -309,6 +310,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'acknowledged-is-kept',
     rule: '3: acknowledged writes are offered again after a failover',
+    reason: 'a failover shows by the run id, and is taken for a loss of data; this does not depend on that',
     apply: () =>
       patch(
         SESSION,
@@ -575,11 +577,11 @@ export const MUTANTS: readonly Mutant[] = [
     rule: '4: another run id is a loss of data',
     apply: () =>
       patch(
-        SESSION,
-        'reopen',
-        (reopen) =>
-          function (this) {
-            return reopen.call(this, Reflect.get(this as object, 'dataLost'));
+        Link.prototype,
+        'hello',
+        (hello) =>
+          async function (this) {
+            return { ...((await hello.call(this)) as object), runId: 'the same' };
           },
       ),
   },

@@ -266,8 +266,10 @@ export class Session {
     const otherProcess = this.acquaintance !== undefined && this.acquaintance.runId !== runId;
     // What lay on this disk before there was a Redis is offered to it.
     if (this.acquaintance === undefined && state.persistence.isDurable) this.dataLost = true;
+    // It may have come back with what it had saved long ago.
+    if (otherProcess) this.dataLost = true;
     this.acquaintance = { runId, incarnation };
-    await this.reopen(otherProcess || this.dataLost);
+    await this.reopen(this.dataLost);
     if (number !== this.number) return;
     this.marksSeen = told;
     this.online = true;
