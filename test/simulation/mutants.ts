@@ -386,16 +386,20 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'journal-not-awaited',
     rule: 'P7: what was accepted in an outage is durable before it is answered',
-    apply: () =>
-      patch(
-        Persistence.prototype,
-        'saveItems',
-        (saveItems) =>
-          function (this, keys) {
-            void saveItems.call(this, keys);
-            return Promise.resolve();
-          },
-      ),
+    apply: () => {
+      const inBackground = (original: Method): Method =>
+        function (this, ...args) {
+          void original.apply(this, args);
+          return Promise.resolve();
+        };
+      const undoJournal = patch(Persistence.prototype, 'saveItems', inBackground);
+      // It is written after the journal.
+      const undoStore = patch(ReplicaState.prototype, 'storeLocally', inBackground);
+      return () => {
+        undoJournal();
+        undoStore();
+      };
+    },
   },
   {
     name: 'marks-not-in-journal',
