@@ -114,7 +114,7 @@ const MOTIFS: readonly Motif[] = [
     [0, channel(a, 'close', 0)],
     [random.between(0, 100), read(a, key)],
     [random.between(0, 100), set(b, key)],
-    [2 * SECOND, read(a, key)],
+    [2020, read(a, key)],
   ],
   // All want the same, one after the other and at once.
   ({ nodes: [a, b, c], random }, key) => {
