@@ -316,10 +316,8 @@ export const MUTANTS: readonly Mutant[] = [
         SESSION,
         'reopen',
         (reopen) =>
-          function (this, all) {
-            return Reflect.get(this as object, 'dataLost') === true
-              ? reopen.call(this, all)
-              : Promise.resolve();
+          function (this) {
+            return Reflect.get(this as object, 'dataLost') === true ? reopen.call(this) : Promise.resolve();
           },
       ),
   },

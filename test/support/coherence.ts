@@ -35,6 +35,25 @@ export async function asked(raw: Redis, work: () => Promise<unknown>): Promise<n
   return (await count()) - before;
 }
 
+/** From the call of a write by `a` until `b` does not serve what was there: of each round, in order of length. */
+export async function delaysMs(
+  a: ReplicatedCacheStorage,
+  b: ReplicatedCacheStorage,
+  rounds: number,
+): Promise<number[]> {
+  const delays: number[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    await a.write('key', draft(round));
+    await known(b, 'key');
+    const begunMs = performance.now();
+    const written = a.write('key', draft(-1));
+    while (b.peek('key')?.entry.value === round) await new Promise((resolve) => setImmediate(resolve));
+    delays.push(performance.now() - begunMs);
+    await written;
+  }
+  return delays.sort((x, y) => x - y);
+}
+
 const KEYS = Array.from({ length: 200 }, (_, n) => `key:${n}`);
 const KILLS = 12;
 

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { InvalidationStats } from './invalidation.js';
-import { InvalidationChannel, isTelling } from './invalidation.js';
+import { worstOf } from './invalidation.js';
 import type { RedisLink, RedisMaster } from './link.js';
-import { Notices, noticesOf } from './notices.js';
-import { tagOn } from './redis-side.js';
+import { noticesTo } from './notices.js';
+import { channelOf } from './redis-side.js';
 
 /** How instances learn of each other's changes through this Redis, and whether they hear of this one's. */
 export type ChangeNews = Pick<InvalidationStats, 'state' | 'reason' | 'unpublished'>;
@@ -15,27 +15,14 @@ const CANARY_MS = 1000;
 /** Of several masters the worst. Nothing of it stays in Redis. */
 export async function changeNews(connection: RedisLink): Promise<ChangeNews> {
   const all = await Promise.all(connection.masters.map((master) => newsOf(connection, master)));
-  const worst = all.find(({ state }) => !isTelling(state)) ?? all[0];
-  return worst ?? { state: 'lost', reason: 'there is no master', unpublished: undefined };
+  return worstOf(all) ?? { state: 'lost', reason: 'there is no master', unpublished: undefined };
 }
 
 async function newsOf(connection: RedisLink, master: RedisMaster): Promise<ChangeNews> {
-  const name = noticesOf(connection.settings);
-  const notices = name === undefined ? undefined : new Notices(name, master);
+  const notices = noticesTo(master, connection.settings);
   const told = Promise.withResolvers<void>();
-  const channel = new InvalidationChannel({
-    settings: master.settings,
-    clientId: randomUUID(),
-    tag: tagOn(connection, master),
-    touch: (place) =>
-      master.send([
-        { run: 'SET', args: [place, '', 'PX', CANARY_MS] },
-        { run: 'UNLINK', args: [place] },
-      ]),
-    notices,
-    onChange: () => {},
-    onEvent: () => told.resolve(),
-  });
+  const options = { clientId: randomUUID(), onChange: () => {}, onEvent: () => told.resolve() };
+  const channel = channelOf(connection, master, options, notices);
   try {
     const patience = new AbortController();
     const limitMs = master.settings.connectTimeoutMs + 2 * CANARY_MS;

@@ -226,6 +226,10 @@ export class InvalidationChannel {
 export const isTelling = (state: InvalidationStats['state']): boolean =>
   state === 'armed' || state === 'notices';
 
+/** Of several masters, one that does not tell, if there is one. */
+export const worstOf = <T extends Pick<InvalidationStats, 'state'>>(all: readonly T[]): T | undefined =>
+  all.find(({ state }) => !isTelling(state)) ?? all[0];
+
 /**
  * What the server says against it; undefined: it is done.
  * @throws whatever only says that it could not be tried now

@@ -59,3 +59,9 @@ export class Notices {
     return this.refused ?? (isNews || isRecent ? 'an instance may not publish what it changes' : undefined);
   }
 }
+
+/** Undefined where there are none. */
+export function noticesTo(master: RedisMaster, settings: RedisSettings): Notices | undefined {
+  const channel = noticesOf(settings);
+  return channel === undefined ? undefined : new Notices(channel, master);
+}

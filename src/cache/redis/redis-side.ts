@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import type { Remote } from '../replication/remote.js';
-import type { InvalidationEvent, InvalidationStats } from './invalidation.js';
-import { InvalidationChannel, isTelling } from './invalidation.js';
+import type { InvalidationEvent, InvalidationOptions, InvalidationStats } from './invalidation.js';
+import { InvalidationChannel, isTelling, worstOf } from './invalidation.js';
 import { placeOf } from './keyspace.js';
 import type { RedisLink, RedisMaster } from './link.js';
-import { Notices, noticesOf } from './notices.js';
+import { noticesTo } from './notices.js';
 import { RedisRemote } from './redis-remote.js';
 import { TOUCH } from './scripts.js';
 import { tagsOfParts } from './slots.js';
@@ -31,9 +31,24 @@ export interface RedisListener {
 
 const TAGS = tagsOfParts();
 
-/** Hash tag of a slot that is on this master. */
-export const tagOn = (connection: RedisLink, master: RedisMaster): string =>
-  TAGS.find((tag) => connection.masterOf(`{${tag}}`) === master) ?? 'canary';
+/** How a master's changes are heard of, by Redis or by published notices. */
+export function channelOf(
+  connection: RedisLink,
+  master: RedisMaster,
+  options: Pick<
+    InvalidationOptions,
+    'clientId' | 'heartbeatMs' | 'timeoutMs' | 'onBeat' | 'onChange' | 'onEvent'
+  >,
+  notices = noticesTo(master, connection.settings),
+): InvalidationChannel {
+  return new InvalidationChannel({
+    ...options,
+    settings: master.settings,
+    tag: TAGS.find((tag) => connection.masterOf(`{${tag}}`) === master) ?? 'canary',
+    touch: (place) => master.send([{ run: TOUCH, args: [place] }]),
+    notices,
+  });
+}
 
 /** Redis as a replicated storage is connected to it: a port for each namespace, and the news. */
 export class RedisSide {
@@ -71,8 +86,7 @@ export class RedisSide {
 
   /** Of several masters the worst. */
   stats(): InvalidationStats | undefined {
-    const all = this.channels.map((channel) => channel.stats());
-    return all.find(({ state }) => !isTelling(state)) ?? all[0];
+    return worstOf(this.channels.map((channel) => channel.stats()));
   }
 
   async close(): Promise<void> {
@@ -88,18 +102,13 @@ export class RedisSide {
     this.masters = masters;
     for (const channel of this.channels) channel.close();
     this.settle('the masters are other ones');
-    this.channels = masters.map((master) => this.channelOf(master));
+    this.channels = masters.map((master) => this.open(master));
   }
 
-  private channelOf(master: RedisMaster): InvalidationChannel {
+  private open(master: RedisMaster): InvalidationChannel {
     const { connection, heartbeatMs, timeoutMs } = this.options;
-    const notices = noticesOf(connection.settings);
-    return new InvalidationChannel({
-      settings: master.settings,
+    return channelOf(connection, master, {
       clientId: this.clientId,
-      tag: tagOn(connection, master),
-      touch: (place) => master.send([{ run: TOUCH, args: [place] }]),
-      notices: notices === undefined ? undefined : new Notices(notices, master),
       ...(heartbeatMs === undefined ? {} : { heartbeatMs }),
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
       onBeat: () => this.follow(),

@@ -265,11 +265,11 @@ export class Session {
     const { incarnation } = this.marksState;
     const otherProcess = this.acquaintance !== undefined && this.acquaintance.runId !== runId;
     // What lay on this disk before there was a Redis is offered to it.
-    if (this.acquaintance === undefined && state.persistence.isDurable) this.dataLost = true;
-    // It may have come back with what it had saved long ago.
-    if (otherProcess) this.dataLost = true;
+    const neverMet = this.acquaintance === undefined && state.persistence.isDurable;
+    // Another process may have come back with what it had saved long ago.
+    if (neverMet || otherProcess) this.dataLost = true;
     this.acquaintance = { runId, incarnation };
-    await this.reopen(this.dataLost);
+    await this.reopen();
     if (number !== this.number) return;
     this.marksSeen = told;
     this.online = true;
@@ -290,10 +290,10 @@ export class Session {
    * Acknowledged is not kept: what Redis took a moment ago it may have lost with its process, and all of it with its
    * data. Values are not kept here once Redis has them, so they come from the local storage.
    */
-  private async reopen(all: boolean): Promise<void> {
+  private async reopen(): Promise<void> {
     const { outbox, clock, local, codec } = this.state;
     const nowMs = clock.machineTime();
-    const since = all ? 0 : nowMs - this.options.ackWindowMs;
+    const since = this.dataLost ? 0 : nowMs - this.options.ackWindowMs;
     const acknowledged = [...outbox.all()].filter(({ state }) => state === 'acknowledged');
     // The newest first: they are the likeliest to be lost, and there may not be room for all.
     for (const [index, { mutation, sinceMs }] of acknowledged.toReversed().entries()) {
@@ -369,7 +369,7 @@ export class Session {
       void this.saveState();
     }
     if (!this.online) return;
-    void this.reopen(true).then(
+    void this.reopen().then(
       () => this.drain(),
       (error: unknown) => this.fault(error),
     );

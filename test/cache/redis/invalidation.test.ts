@@ -1,36 +1,33 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { Redis } from 'ioredis';
+import { describe, expect, it } from '@jest/globals';
 import type { InvalidationEvent } from '../../../src/cache/redis/invalidation.js';
 import { InvalidationChannel } from '../../../src/cache/redis/invalidation.js';
 import type { ReplicatedCacheStorage } from '../../../src/cache/storage/replicated.storage.js';
 import { isArmed, settingsOf, startArmedStorage } from '../../support/armed-storage.js';
-import { asked, draft, killChannels, known, staleIn, until, valueOf } from '../../support/coherence.js';
-import { RedisServer } from '../../support/redis-server.js';
+import {
+  asked,
+  delaysMs,
+  draft,
+  killChannels,
+  known,
+  staleIn,
+  until,
+  valueOf,
+} from '../../support/coherence.js';
+import { ownRedis } from '../../support/own-redis.js';
 import { TcpProxy } from '../../support/tcp-proxy.js';
 
 const HEARTBEAT_MS = 200;
 const TIMEOUT_MS = 200;
 
-let server: RedisServer;
-let raw: Redis;
-beforeAll(async () => {
-  server = await RedisServer.start(['--appendfsync', 'no']);
-  raw = new Redis(server.port);
-});
-afterAll(async () => {
-  raw.disconnect();
-  await server.close();
-});
-beforeEach(() => raw.flushall());
-
-const open: { close(): Promise<void> }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await each.close();
-});
+const redis = ownRedis();
+const { open } = redis;
 
 async function start(): Promise<ReplicatedCacheStorage> {
-  const storage = await startArmedStorage(server.port, { heartbeatMs: HEARTBEAT_MS, timeoutMs: TIMEOUT_MS });
+  const storage = await startArmedStorage(redis.server.port, {
+    heartbeatMs: HEARTBEAT_MS,
+    timeoutMs: TIMEOUT_MS,
+  });
   open.push(storage);
   return storage;
 }
@@ -41,7 +38,9 @@ describe('a storage that Redis tells of changes', () => {
     await a.write('key', draft(1, ['tag']));
     expect(await valueOf(b, 'key')).toBe(1);
     await known(b, 'key');
-    expect(await asked(raw, () => Promise.all(Array.from({ length: 50 }, () => valueOf(b, 'key'))))).toBe(0);
+    expect(
+      await asked(redis.raw, () => Promise.all(Array.from({ length: 50 }, () => valueOf(b, 'key')))),
+    ).toBe(0);
     expect(b.peek('key')).toMatchObject({ entry: { value: 1 }, tier: 'memory' });
 
     await a.write('key', draft(2, ['tag']));
@@ -67,18 +66,8 @@ describe('a storage that Redis tells of changes', () => {
 
   it('knows of a change long before the next heartbeat', async () => {
     const [a, b] = [await start(), await start()];
-    const delaysMs: number[] = [];
-    for (let round = 0; round < 500; round += 1) {
-      await a.write('key', draft(round));
-      await known(b, 'key');
-      const begunMs = performance.now();
-      const written = a.write('key', draft(-1));
-      while (b.peek('key') !== undefined) await new Promise((resolve) => setImmediate(resolve));
-      delaysMs.push(performance.now() - begunMs);
-      await written;
-    }
-    delaysMs.sort((x, y) => x - y);
-    const [p50 = Infinity, p99 = Infinity] = [delaysMs[250], delaysMs[495]];
+    const delays = await delaysMs(a, b, 500);
+    const [p50 = Infinity, p99 = Infinity] = [delays[250], delays[495]];
     process.stdout.write(
       `\na change is known elsewhere after ${p50.toFixed(2)} ms (p50), ${p99.toFixed(2)} ms (p99)\n`,
     );
@@ -91,11 +80,11 @@ describe('a storage that Redis tells of changes', () => {
       await a.write(key, draft(key));
       await known(b, key);
     }
-    await raw.set('t:default:e:{x}', 'garbage');
-    await raw.del('t:default:e:{y}');
+    await redis.raw.set('t:default:e:{x}', 'garbage');
+    await redis.raw.del('t:default:e:{y}');
     await until(() => b.peek('x') === undefined && b.peek('y') === undefined);
     expect(b.peek('z')).toBeDefined();
-    await raw.flushall();
+    await redis.raw.flushall();
     await until(() => b.peek('z') === undefined);
   });
 
@@ -105,26 +94,26 @@ describe('a storage that Redis tells of changes', () => {
     await a.write('other', draft(1));
     await Promise.all([known(b, 'same'), known(b, 'other')]);
     const { losses = 0 } = b.stats().coherence ?? {};
-    await raw.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    await redis.raw.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
     await until(() => (b.stats().coherence?.losses ?? 0) > losses);
     await a.write('other', draft(2));
     await until(() => isArmed(b));
     expect(b.peek('same')).toBeUndefined();
-    const bytesBefore = Number(/total_net_output_bytes:(\d+)/.exec(await raw.info('stats'))?.[1]);
+    const bytesBefore = Number(/total_net_output_bytes:(\d+)/.exec(await redis.raw.info('stats'))?.[1]);
     expect(await valueOf(b, 'same')).toHaveLength(5000);
-    const bytesAfter = Number(/total_net_output_bytes:(\d+)/.exec(await raw.info('stats'))?.[1]);
+    const bytesAfter = Number(/total_net_output_bytes:(\d+)/.exec(await redis.raw.info('stats'))?.[1]);
     // INFO itself is the most of it.
-    expect(bytesAfter - bytesBefore).toBeLessThan(Buffer.byteLength(await raw.info('stats')) + 4000);
+    expect(bytesAfter - bytesBefore).toBeLessThan(Buffer.byteLength(await redis.raw.info('stats')) + 4000);
     expect(await valueOf(b, 'other')).toBe(2);
     await known(b, 'same');
   });
 
   it('has nothing that differs from Redis after its channels were killed again and again', async () => {
     const storages = [await start(), await start(), await start()];
-    const seen = await killChannels(storages, raw, 'armed');
+    const seen = await killChannels(storages, redis.raw, 'armed');
     // What was told is known when the next canary is.
     await sleep(2 * HEARTBEAT_MS);
-    expect(await staleIn(storages, raw)).toEqual([]);
+    expect(await staleIn(storages, redis.raw)).toEqual([]);
     expect(seen.written).toBeGreaterThan(500);
     expect(seen.fewestLosses).toBeGreaterThan(3);
     expect(seen.oldestReadMs).toBeLessThan(HEARTBEAT_MS + TIMEOUT_MS);
@@ -133,13 +122,13 @@ describe('a storage that Redis tells of changes', () => {
 
 describe('InvalidationChannel', () => {
   it('finds a link that is dead without a sign, and arms anew', async () => {
-    const proxy = await TcpProxy.start(server.port);
+    const proxy = await TcpProxy.start(redis.server.port);
     const events: InvalidationEvent['type'][] = [];
     const channel = new InvalidationChannel({
       settings: settingsOf(proxy.port),
       clientId: 'test',
       tag: 'x',
-      touch: (place) => raw.multi().set(place, '').del(place).exec(),
+      touch: (place) => redis.raw.multi().set(place, '').del(place).exec(),
       heartbeatMs: HEARTBEAT_MS,
       timeoutMs: TIMEOUT_MS,
       onChange: () => {},
@@ -159,7 +148,7 @@ describe('InvalidationChannel', () => {
   });
 
   it('knows of a loss in time also where news take long: the bound counts from the writing of a canary', async () => {
-    const proxy = await TcpProxy.start(server.port);
+    const proxy = await TcpProxy.start(redis.server.port);
     open.push(proxy);
     const [heartbeatMs, timeoutMs, lagMs] = [500, 500, 400];
     const touchedMs: number[] = [];
@@ -171,7 +160,7 @@ describe('InvalidationChannel', () => {
       tag: 'x',
       touch: (place) => {
         touchedMs.push(performance.now());
-        return raw.multi().set(place, '').del(place).exec();
+        return redis.raw.multi().set(place, '').del(place).exec();
       },
       heartbeatMs,
       timeoutMs,
@@ -194,7 +183,7 @@ describe('InvalidationChannel', () => {
   });
 
   it('is not refused by a link that dies while it is armed', async () => {
-    const proxy = await TcpProxy.start(server.port);
+    const proxy = await TcpProxy.start(redis.server.port);
     open.push(proxy);
     proxy.freeze('TRACKING');
     const events: InvalidationEvent['type'][] = [];
@@ -202,7 +191,7 @@ describe('InvalidationChannel', () => {
       settings: { ...settingsOf(proxy.port), commandTimeoutMs: 50, connectTimeoutMs: 100 },
       clientId: 'test',
       tag: 'x',
-      touch: (place) => raw.multi().set(place, '').del(place).exec(),
+      touch: (place) => redis.raw.multi().set(place, '').del(place).exec(),
       onChange: () => {},
       onEvent: ({ type }) => events.push(type),
     });
@@ -220,13 +209,13 @@ describe('InvalidationChannel', () => {
     let isThere = false;
     let touched = 0;
     const channel = new InvalidationChannel({
-      settings: settingsOf(server.port),
+      settings: settingsOf(redis.server.port),
       clientId: 'waiting',
       tag: 'x',
       touch: async (place) => {
         touched += 1;
         if (!isThere) throw new Error('away');
-        await raw.multi().set(place, '').del(place).exec();
+        await redis.raw.multi().set(place, '').del(place).exec();
       },
       timeoutMs: 60_000,
       onChange: () => {},
@@ -243,10 +232,10 @@ describe('InvalidationChannel', () => {
   });
 
   it('says so where the server does not tell, and everything goes on', async () => {
-    await raw.acl('SETUSER', 'plain', 'on', '>secret', '~*', '&*', '+@all', '-client|tracking');
+    await redis.raw.acl('SETUSER', 'plain', 'on', '>secret', '~*', '&*', '+@all', '-client|tracking');
     const events: InvalidationEvent[] = [];
     const channel = new InvalidationChannel({
-      settings: { ...settingsOf(server.port), username: 'plain', password: 'secret' },
+      settings: { ...settingsOf(redis.server.port), username: 'plain', password: 'secret' },
       clientId: 'test',
       tag: 'x',
       touch: async () => {},
@@ -257,6 +246,6 @@ describe('InvalidationChannel', () => {
     expect(events).toEqual([{ type: 'refused', reason: expect.stringMatching(/NOPERM/) }]);
     expect(channel.stats().state).toBe('refused');
     channel.close();
-    await raw.acl('DELUSER', 'plain');
+    await redis.raw.acl('DELUSER', 'plain');
   });
 });

@@ -1,31 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { Redis } from 'ioredis';
+import { describe, expect, it } from '@jest/globals';
 import { Cache } from '../../../src/cache/cache.js';
 import { LEASE_MS } from '../../../src/cache/replication/lease.js';
-import type { ReplicatedCacheStorage } from '../../../src/cache/storage/replicated.storage.js';
 import { startArmedStorage } from '../../support/armed-storage.js';
-import { RedisServer } from '../../support/redis-server.js';
+import { ownRedis } from '../../support/own-redis.js';
 
-let server: RedisServer;
-let raw: Redis;
-beforeAll(async () => {
-  server = await RedisServer.start(['--appendfsync', 'no']);
-  raw = new Redis(server.port);
-});
-afterAll(async () => {
-  raw.disconnect();
-  await server.close();
-});
-beforeEach(() => raw.flushall());
-
-const open: ReplicatedCacheStorage[] = [];
-afterEach(async () => {
-  for (const storage of open.splice(0)) await storage.close();
-});
+const redis = ownRedis();
+const { open } = redis;
 
 async function start(): Promise<Cache> {
-  const storage = await startArmedStorage(server.port, { heartbeatMs: 100, timeoutMs: 300 });
+  const storage = await startArmedStorage(redis.server.port, { heartbeatMs: 100, timeoutMs: 300 });
   open.push(storage);
   return new Cache({ storage });
 }
@@ -64,12 +48,12 @@ describe('one computation over all instances', () => {
     expect(values.every((value) => value.n === 1)).toBe(true);
     expect(counts.runs).toBe(1);
     expect(caches.map((cache) => cache.stats().computed).sort()).toEqual([0, 0, 1]);
-    expect(await raw.keys('t:*:o:*')).toEqual([]);
+    expect(await redis.raw.keys('t:*:o:*')).toEqual([]);
   });
 
   it('runs it once on each instance while Redis is away', async () => {
     const caches = await fleet();
-    server.freeze();
+    redis.server.freeze();
     const { factory, counts, end } = counted(1);
     const calls = caches.flatMap((cache) =>
       Array.from({ length: 500 }, () => cache.getOrSet('cold', factory)),
@@ -77,7 +61,7 @@ describe('one computation over all instances', () => {
     while (counts.runs < 3) await sleep(5);
     end();
     await Promise.all(calls);
-    server.thaw();
+    redis.server.thaw();
     expect(counts.runs).toBe(3);
   });
 
@@ -132,7 +116,7 @@ describe('one computation over all instances', () => {
 
   it('takes over from a holder that is gone when its lease has expired', async () => {
     const [a] = await fleet();
-    await raw.set('t:default:o:{key}', 'somebody who died', 'PX', 400);
+    await redis.raw.set('t:default:o:{key}', 'somebody who died', 'PX', 400);
     const begunMs = performance.now();
     expect(await a?.getOrSet('key', () => 'taken over')).toBe('taken over');
     expect(performance.now() - begunMs).toBeGreaterThan(350);
@@ -144,10 +128,10 @@ describe('one computation over all instances', () => {
     const first = counted('value');
     const holder = a?.getOrSet('key', first.factory);
     await first.begun;
-    server.freeze();
+    redis.server.freeze();
     first.end();
     expect(await holder).toBe('value');
-    server.thaw();
+    redis.server.thaw();
     const backMs = performance.now();
     while (b?.stats().storage.replication?.online !== true) await sleep(5);
     expect(['value', 'own']).toContain(await b.getOrSet('key', () => 'own'));

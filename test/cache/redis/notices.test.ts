@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { Redis } from 'ioredis';
+import { beforeEach, describe, expect, it } from '@jest/globals';
 import { Cache } from '../../../src/cache/cache.js';
 import type { RedisSettings } from '../../../src/cache/redis/client.js';
 import type { InvalidationEvent, InvalidationStats } from '../../../src/cache/redis/invalidation.js';
@@ -9,7 +8,17 @@ import { Notices } from '../../../src/cache/redis/notices.js';
 import { openRedis } from '../../../src/cache/redis/open-redis.js';
 import type { ReplicatedCacheStorage } from '../../../src/cache/storage/replicated.storage.js';
 import { newsOf, settingsOf, startArmedStorage } from '../../support/armed-storage.js';
-import { asked, draft, killChannels, known, staleIn, until, valueOf } from '../../support/coherence.js';
+import {
+  asked,
+  delaysMs,
+  draft,
+  killChannels,
+  known,
+  staleIn,
+  until,
+  valueOf,
+} from '../../support/coherence.js';
+import { ownRedis } from '../../support/own-redis.js';
 import { RedisServer } from '../../support/redis-server.js';
 import { TcpProxy } from '../../support/tcp-proxy.js';
 
@@ -19,47 +28,33 @@ const CHANNEL = 't:~notices:0';
 /** A waiter that nobody wakes looks after a second. */
 const LOOK_MS = 1000;
 
-let server: RedisServer;
-let raw: Redis;
-beforeAll(async () => {
-  server = await RedisServer.start(['--appendfsync', 'no']);
-  raw = new Redis(server.port);
-});
-afterAll(async () => {
-  raw.disconnect();
-  await server.close();
-});
-beforeEach(async () => {
-  await raw.flushall();
-  await user('untracked', '-client|tracking');
-});
+const redis = ownRedis();
+const { open } = redis;
 
-const open: { close(): Promise<void> }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await each.close();
-});
+beforeEach(() => user('untracked', '-client|tracking'));
 
 /** One that may do everything but this. */
 const user = (name: string, ...rights: string[]): Promise<unknown> =>
-  raw.call('ACL', 'SETUSER', name, 'reset', 'on', '>secret', '~*', '&*', '+@all', ...rights);
+  redis.raw.call('ACL', 'SETUSER', name, 'reset', 'on', '>secret', '~*', '&*', '+@all', ...rights);
 
 async function start(
   by: InvalidationStats['state'],
-  redis: Partial<RedisSettings> = {},
-  { port } = server,
+  settings: Partial<RedisSettings> = {},
+  { port } = redis.server,
   lookMs?: number,
 ): Promise<ReplicatedCacheStorage> {
   const beats = { heartbeatMs: HEARTBEAT_MS, timeoutMs: TIMEOUT_MS };
-  const storage = await startArmedStorage(port, { ...beats, redis, by, ...(lookMs && { lookMs }) });
+  const storage = await startArmedStorage(port, { ...beats, redis: settings, by, ...(lookMs && { lookMs }) });
   open.push(storage);
   return storage;
 }
 
 const as = (username: string): Partial<RedisSettings> => ({ username, password: 'secret' });
 /** `lookMs`: see `startArmedStorage`. */
-const tracked = (lookMs?: number): Promise<ReplicatedCacheStorage> => start('armed', {}, server, lookMs);
+const tracked = (lookMs?: number): Promise<ReplicatedCacheStorage> =>
+  start('armed', {}, redis.server, lookMs);
 const untracked = (lookMs?: number): Promise<ReplicatedCacheStorage> =>
-  start('notices', as('untracked'), server, lookMs);
+  start('notices', as('untracked'), redis.server, lookMs);
 const stateOf = (storage: ReplicatedCacheStorage): string | undefined => newsOf(storage)?.state;
 
 describe('where Redis refuses to tell of changes', () => {
@@ -72,7 +67,9 @@ describe('where Redis refuses to tell of changes', () => {
     const [a, b] = [await first(60_000), await second(60_000)];
     await a.write('key', draft(1, ['tag']));
     await known(b, 'key');
-    expect(await asked(raw, () => Promise.all(Array.from({ length: 50 }, () => valueOf(b, 'key'))))).toBe(0);
+    expect(
+      await asked(redis.raw, () => Promise.all(Array.from({ length: 50 }, () => valueOf(b, 'key')))),
+    ).toBe(0);
 
     await a.write('key', draft(2, ['tag']));
     await until(() => b.peek('key') === undefined);
@@ -98,16 +95,7 @@ describe('where Redis refuses to tell of changes', () => {
 
   it('a change is known long before the next heartbeat', async () => {
     const [a, b] = [await untracked(), await untracked()];
-    const lags: number[] = [];
-    for (let round = 0; round < 50; round += 1) {
-      await a.write('key', draft(round));
-      await known(b, 'key');
-      const begunMs = performance.now();
-      await a.write('key', draft(-round));
-      await until(() => b.peek('key')?.entry.value !== round);
-      lags.push(performance.now() - begunMs);
-    }
-    expect(lags.sort((x, y) => x - y)[25]).toBeLessThan(HEARTBEAT_MS);
+    expect((await delaysMs(a, b, 50))[25]).toBeLessThan(HEARTBEAT_MS);
   });
 
   it.each([
@@ -125,7 +113,7 @@ describe('where Redis refuses to tell of changes', () => {
     await begun.promise;
     // How often somebody was told that a lease is held.
     const held = async (): Promise<number> =>
-      Number(/cmdstat_pttl:calls=(\d+)/.exec(await raw.info('commandstats'))?.[1] ?? 0);
+      Number(/cmdstat_pttl:calls=(\d+)/.exec(await redis.raw.info('commandstats'))?.[1] ?? 0);
     const before = await held();
     const waiter = b.resolve('key', () => 'never');
     await until(async () => (await held()) > before);
@@ -138,9 +126,9 @@ describe('where Redis refuses to tell of changes', () => {
 
   it('nothing differs from Redis after the connections of the notices were killed again and again', async () => {
     const storages = [await untracked(), await untracked(), await untracked()];
-    const seen = await killChannels(storages, raw, 'notices');
+    const seen = await killChannels(storages, redis.raw, 'notices');
     await sleep(2 * HEARTBEAT_MS);
-    expect(await staleIn(storages, raw)).toEqual([]);
+    expect(await staleIn(storages, redis.raw)).toEqual([]);
     expect(seen.written).toBeGreaterThan(300);
     expect(seen.fewestLosses).toBeGreaterThan(3);
     expect(seen.oldestReadMs).toBeLessThan(HEARTBEAT_MS + TIMEOUT_MS);
@@ -149,18 +137,18 @@ describe('where Redis refuses to tell of changes', () => {
   it('tracking is tried anew at each connect', async () => {
     const storage = await untracked();
     await user('untracked');
-    await raw.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    await redis.raw.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
     await until(() => stateOf(storage) === 'armed');
     await user('untracked', '-client|tracking');
-    await raw.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    await redis.raw.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
     await until(() => stateOf(storage) === 'notices');
     expect(newsOf(storage)).toMatchObject({ reason: expect.stringMatching(/NOPERM/), losses: 2 });
   });
 
   it('a link that is dead without a sign is found', async () => {
-    const proxy = await TcpProxy.start(server.port);
+    const proxy = await TcpProxy.start(redis.server.port);
     open.push(proxy);
-    const connection = openRedis({ ...settingsOf(server.port), ...as('untracked') });
+    const connection = openRedis({ ...settingsOf(redis.server.port), ...as('untracked') });
     open.push(connection);
     await connection.settled(1000);
     const events: InvalidationEvent['type'][] = [];
@@ -206,15 +194,18 @@ describe('where Redis refuses to tell of changes', () => {
     await a.write('later', draft(2));
     await until(() => b.peek('later') === undefined);
     expect(b.peek('key')).toMatchObject({ entry: { value: 1 } });
-    expect(((await raw.call('PUBSUB', 'CHANNELS')) as string[]).sort()).toEqual([CHANNEL, 't:~notices:1']);
+    expect(((await redis.raw.call('PUBSUB', 'CHANNELS')) as string[]).sort()).toEqual([
+      CHANNEL,
+      't:~notices:1',
+    ]);
   });
 
   it('what Redis has lost is given back, and told', async () => {
     const [a, b] = [await untracked(), await untracked()];
     await a.write('key', draft(1));
     await known(b, 'key');
-    await raw.flushall();
-    await until(async () => (await raw.exists('t:default:e:{key}')) === 1);
+    await redis.raw.flushall();
+    await until(async () => (await redis.raw.exists('t:default:e:{key}')) === 1);
     await a.write('key', draft(2));
     await until(() => b.peek('key')?.entry.value !== 1);
     expect(await valueOf(b, 'key')).toBe(2);
@@ -234,7 +225,7 @@ describe('where instances may not tell each other either', () => {
       expect(b.peek('key')).toBeUndefined();
       expect(await valueOf(b, 'key')).toBe(value);
     }
-    expect(await asked(raw, () => valueOf(b, 'key'))).toBeGreaterThan(0);
+    expect(await asked(redis.raw, () => valueOf(b, 'key'))).toBeGreaterThan(0);
   });
 
   it('a writer that may not publish does not fool those who rely on notices', async () => {
@@ -247,7 +238,7 @@ describe('where instances may not tell each other either', () => {
       () => mute.remove('key').then(({ landed }) => landed),
       () => mute.clear(),
     ]) {
-      await raw.del(CHANNEL);
+      await redis.raw.del(CHANNEL);
       await until(() => stateOf(reader) === 'notices');
       await reader.write('key', draft(1));
       await known(reader, 'key');
@@ -272,7 +263,7 @@ describe('where instances may not tell each other either', () => {
     const { told = 0, losses = 0 } = newsOf(reader) ?? {};
     await until(() => (newsOf(reader)?.told ?? 0) > told + 2);
     await known(reader, 'key');
-    await raw.set(CHANNEL, '1000000');
+    await redis.raw.set(CHANNEL, '1000000');
     await until(() => newsOf(reader)?.losses === losses + 1);
     await until(() => stateOf(reader) === 'notices');
     expect(reader.peek('key')).toBeUndefined();
@@ -284,7 +275,7 @@ describe('where instances may not tell each other either', () => {
     await until(() => stateOf(storage) === 'refused');
     expect(await storage.write('key', draft(1))).toBe('redis');
     await user('untracked', '-client|tracking');
-    await raw.del(CHANNEL);
+    await redis.raw.del(CHANNEL);
     await until(() => stateOf(storage) === 'notices');
   });
 });

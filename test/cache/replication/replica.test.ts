@@ -12,6 +12,7 @@ import { BACKGROUND_TIMERS } from '../../../src/cache/replication/timers.js';
 import { NamespaceCodec } from '../../../src/cache/storage/entry-codec.js';
 import { EnvelopeCodec } from '../../../src/cache/storage/envelope.js';
 import { MemoryCacheStorage } from '../../../src/cache/storage/memory.storage.js';
+import { settingsOf } from '../../support/armed-storage.js';
 import { RedisServer } from '../../support/redis-server.js';
 
 const MAX_LIFE_MS = 86_400_000;
@@ -56,16 +57,7 @@ class TestNode {
   ): Promise<TestNode> {
     const changed: (() => void)[] = [];
     const connection = new RedisConnection(
-      {
-        mode: 'standalone',
-        host: '127.0.0.1',
-        port,
-        db: 0,
-        tls: false,
-        keyPrefix: 't:',
-        commandTimeoutMs: 200,
-        connectTimeoutMs: 500,
-      },
+      { ...settingsOf(port), commandTimeoutMs: 200, connectTimeoutMs: 500 },
       { onEvent: () => changed.forEach((tell) => tell()) },
     );
     const envelope = new EnvelopeCodec();
