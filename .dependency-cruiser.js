@@ -11,7 +11,7 @@ const onlyIn = (library, places) => ({
   name: `${library.replace(/\W+/g, '-')}-in-one-place`,
   severity: 'error',
   from: { path: '^src/', pathNot: places.map((place) => `^src/${place}`) },
-  to: { path: `node_modules/${library}/` },
+  to: { path: `node_modules/${library.replace(/\/$/, '')}/` },
 });
 
 const withoutNest = (folder) => ({
@@ -40,7 +40,12 @@ export default {
     only('auth', 'auth', []),
     only('telemetry', 'telemetry', []),
     only('config', 'config', ['ai/analysis\\.ts']),
-    only('providers', 'ai/providers', ['ai/analysis\\.ts', 'ai/language\\.ts', 'ai/ai\\.errors\\.ts']),
+    only('providers', 'ai/providers', [
+      'ai/analysis\\.ts',
+      'ai/language\\.ts',
+      'ai/ai\\.errors\\.ts',
+      'ai/prompts\\.ts',
+    ]),
     only('storage', 'cache/storage', ['cache/cache\\.errors\\.ts', 'cache/redis/', 'cache/replication/']),
     only('replication', 'cache/replication', ['cache/cache\\.errors\\.ts', 'cache/storage/cache-entry\\.ts']),
     only('redis', 'cache/redis', ['cache/cache\\.errors\\.ts', 'cache/replication/']),
@@ -52,6 +57,12 @@ export default {
     },
     onlyIn('ioredis', ['cache/redis/', 'cache/storage/redis\\.storage\\.ts']),
     onlyIn('lmdb', ['cache/storage/disk\\.storage\\.ts']),
+    onlyIn('@ai-sdk/', ['ai/providers/']),
+    onlyIn('@ai-sdk/anthropic', ['ai/providers/claude\\.provider\\.ts']),
+    onlyIn('@ai-sdk/openai', ['ai/providers/openai\\.provider\\.ts']),
+    onlyIn('@ai-sdk/deepseek', ['ai/providers/deepseek\\.provider\\.ts']),
+    onlyIn('@ai-sdk/openai-compatible', ['ai/providers/compatible\\.provider\\.ts']),
+    onlyIn('cockatiel', ['ai/providers/']),
     onlyIn('webcrack', ['ai/providers/local/deobfuscation/']),
     onlyIn('isolated-vm', ['ai/providers/local/deobfuscation/']),
     onlyIn('@nodesecure/js-x-ray', ['ai/providers/local/']),

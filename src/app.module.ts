@@ -5,11 +5,15 @@ import { LoggerModule } from 'nestjs-pino';
 import { AdminModule } from './admin/admin.module.js';
 import { AiModule } from './ai/ai.module.js';
 import type { AiModuleOptions } from './ai/ai.module.js';
+import type { VendorName } from './ai/analysis.js';
+import { VENDOR_NAMES } from './ai/analysis.js';
+import type { VendorOptions } from './ai/providers/language-model.provider.js';
 import { AnalysisModule } from './analysis/analysis.module.js';
 import { AuthModule } from './auth/auth.module.js';
 import { CacheModule } from './cache/cache.module.js';
 import type { CacheModuleOptions } from './cache/cache.options.js';
 import { configModule, environmentOf } from './config/config.module.js';
+import type { Environment } from './config/environment.js';
 import { isLoopback } from './config/environment.js';
 import { redisSettings } from './config/redis-settings.js';
 import { HealthModule } from './health/health.module.js';
@@ -69,7 +73,18 @@ function aiOptions(config: ConfigService): AiModuleOptions {
   const ttlMs = environment.CACHE_TTL_MS;
   return {
     providers: environment.AI_PROVIDERS,
-    timeoutMs: environment.AI_TIMEOUT_MS,
+    deadlineMs: environment.AI_DEADLINE_MS ?? 2 * environment.AI_TIMEOUT_MS,
+    standInTtlMs: Math.min(environment.AI_STAND_IN_TTL_MS, ttlMs),
+    whenAbandoned: environment.AI_WHEN_ABANDONED,
+    vendors: vendorOptions(environment),
+    guard: {
+      timeoutMs: environment.AI_TIMEOUT_MS,
+      maxRetries: environment.AI_MAX_RETRIES,
+      concurrency: environment.AI_CONCURRENCY,
+      queueLimit: environment.AI_QUEUE,
+      breakerFailures: environment.AI_BREAKER_FAILURES,
+      breakerResetMs: environment.AI_BREAKER_RESET_MS,
+    },
     maxFileBytes: environment.MAX_FILE_BYTES,
     ttlMs: {
       deobfuscate: environment.CACHE_TTL_DEOBFUSCATE_MS ?? ttlMs,
@@ -81,4 +96,21 @@ function aiOptions(config: ConfigService): AiModuleOptions {
       queueLimit: environment.LOCAL_QUEUE,
     },
   };
+}
+
+function vendorOptions(environment: Environment): AiModuleOptions['vendors'] {
+  const ofVendor = (name: VendorName): readonly [VendorName, VendorOptions] => {
+    const prefix = name.toUpperCase() as Uppercase<VendorName>;
+    return [
+      name,
+      {
+        apiKey: environment[`${prefix}_API_KEY`],
+        model: environment[`${prefix}_MODEL`],
+        baseUrl: environment[`${prefix}_BASE_URL`],
+        price: environment[`${prefix}_PRICE`],
+        maxOutputTokens: environment.AI_MAX_OUTPUT_TOKENS,
+      },
+    ];
+  };
+  return Object.fromEntries(VENDOR_NAMES.map(ofVendor)) as unknown as AiModuleOptions['vendors'];
 }

@@ -37,6 +37,75 @@ export class ProviderBusyError extends AiError {
   }
 }
 
+/** The provider has failed too often lately; nothing is sent to it for a while. */
+export class CircuitOpenError extends AiError {
+  readonly code = 'circuit_open';
+  constructor(
+    readonly provider: string,
+    readonly retryAfterMs: number,
+  ) {
+    super(`Provider "${provider}" has failed too often lately; it is tried again in ${retryAfterMs} ms.`);
+  }
+}
+
+/** The provider allows no more requests for now. `retryAfterMs`: as it says; undefined if it does not. */
+export class ProviderRateLimitedError extends AiError {
+  readonly code = 'provider_rate_limited';
+  constructor(
+    readonly provider: string,
+    readonly retryAfterMs: number | undefined,
+    options?: ErrorOptions,
+  ) {
+    const when = retryAfterMs === undefined ? '' : ` for ${retryAfterMs} ms`;
+    super(`Provider "${provider}" allows no more requests${when}.`, options);
+  }
+}
+
+/** The provider could not be reached, broke off, or failed itself. */
+export class ProviderFailedError extends AiError {
+  readonly code = 'provider_failed';
+  constructor(
+    readonly provider: string,
+    readonly reason: string,
+    /** Of HTTP, if it came to an answer. */
+    readonly status?: number,
+    /** As the provider says. */
+    readonly retryAfterMs?: number,
+    options?: ErrorOptions,
+  ) {
+    super(`Provider "${provider}" failed: ${reason}.`, options);
+  }
+}
+
+/** The provider does not take this request: the key, the model or the content. The same again would be refused again. */
+export class ProviderRejectedError extends AiError {
+  readonly code = 'provider_rejected';
+  constructor(
+    readonly provider: string,
+    readonly status: number,
+    readonly reason: string,
+    options?: ErrorOptions,
+  ) {
+    super(`Provider "${provider}" rejected the request with status ${status}: ${reason}.`, options);
+  }
+}
+
+/** The model declines to answer this; nothing was stored. */
+export class AnswerRefusedError extends AiError {
+  readonly code = 'answer_refused';
+  constructor(readonly provider: string) {
+    super(`Provider "${provider}" declined to analyse this content.`);
+  }
+}
+
+/** The model's answer was cut at its length limit; nothing was stored. */
+export class AnswerTruncatedError extends AiError {
+  readonly code = 'answer_truncated';
+  constructor(readonly provider: string) {
+    super(`Provider "${provider}" cut its answer at the length limit.`);
+  }
+}
+
 /** The analysis took longer than it may. */
 export class AnalysisTimeoutError extends AiError {
   readonly code = 'analysis_timeout';
@@ -80,5 +149,29 @@ export class ContentTooLargeError extends AiError {
     readonly maxBytes: number,
   ) {
     super(`The content has ${bytes} bytes; at most ${maxBytes} are analysed.`);
+  }
+}
+
+/** A provider that was tried before the one that answered, or before all had failed. */
+export interface FailedAttempt {
+  readonly provider: string;
+  readonly model: string;
+  /** Of the `AiError`. */
+  readonly code: string;
+  readonly reason: string;
+  readonly durationMs: number;
+}
+
+/** Several providers were tried, and none could answer. */
+export class AllProvidersFailedError extends AiError {
+  readonly code = 'all_providers_failed';
+  constructor(
+    readonly attempts: readonly FailedAttempt[],
+    /** When one of them may be worth another try, if that is known. */
+    readonly retryAfterMs?: number,
+    options?: ErrorOptions,
+  ) {
+    const list = attempts.map(({ provider, code }) => `${provider} (${code})`).join(', ');
+    super(`No provider could answer: ${list}.`, options);
   }
 }

@@ -4,19 +4,29 @@ import { TerminusModule } from '@nestjs/terminus';
 import { AiHealthIndicator } from './ai.health.js';
 import { AiServiceManager } from './ai-service-manager.js';
 import { AI_PROVIDERS } from './ai.tokens.js';
-import type { AnalysisType, ProviderName } from './analysis.js';
+import type { AnalysisType, ProviderName, VendorName } from './analysis.js';
 import { AnalysisCacheManager } from './analysis-cache-manager.js';
 import type { AiProvider } from './providers/ai-provider.js';
+import type { GuardEvent, GuardOptions } from './providers/guarded.provider.js';
+import { GuardedProvider } from './providers/guarded.provider.js';
+import type { VendorOptions } from './providers/language-model.provider.js';
 import { LocalProvider } from './providers/local/local.provider.js';
 import type { PoolEvent } from './providers/local/process-pool.js';
+import { VENDORS } from './providers/vendors.js';
 import { Cache } from '../cache/cache.js';
 
 /** What `AiModule.forRoot` takes. All times are milliseconds, all sizes bytes. */
 export interface AiModuleOptions {
   /** In order of preference; one that cannot be used is skipped, and the log says so. */
   readonly providers: readonly ProviderName[];
-  readonly timeoutMs: number;
+  /** For all that one computation does; see `AiServiceOptions`. */
+  readonly deadlineMs: number;
   readonly maxFileBytes: number;
+  readonly standInTtlMs?: number;
+  readonly whenAbandoned?: 'abort' | 'finish';
+  /** Of the models; one without its key or URL is skipped. */
+  readonly vendors: Readonly<Record<VendorName, VendorOptions>>;
+  readonly guard: GuardOptions;
   readonly ttlMs?: Partial<Readonly<Record<AnalysisType, number>>>;
   readonly local: { readonly processes: number; readonly timeoutMs: number; readonly queueLimit: number };
 }
@@ -30,12 +40,16 @@ const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } = new ConfigurableModule
 @Module({
   imports: [TerminusModule],
   providers: [
-    { provide: AI_PROVIDERS, inject: [MODULE_OPTIONS_TOKEN], useFactory: createProviders },
+    {
+      provide: AI_PROVIDERS,
+      inject: [MODULE_OPTIONS_TOKEN, AnalysisCacheManager],
+      useFactory: createProviders,
+    },
     {
       provide: AnalysisCacheManager,
       inject: [Cache, MODULE_OPTIONS_TOKEN],
-      useFactory: (cache: Cache, { ttlMs }: AiModuleOptions) =>
-        new AnalysisCacheManager(cache, ttlMs === undefined ? {} : { ttlMs }),
+      useFactory: (cache: Cache, { ttlMs = {}, whenAbandoned = 'abort' }: AiModuleOptions) =>
+        new AnalysisCacheManager(cache, { ttlMs, whenAbandoned }),
     },
     {
       provide: AiServiceManager,
@@ -43,8 +57,14 @@ const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } = new ConfigurableModule
       useFactory: (
         cache: AnalysisCacheManager,
         providers: readonly AiProvider[],
-        { timeoutMs, maxFileBytes }: AiModuleOptions,
-      ) => new AiServiceManager(cache, { providers, timeoutMs, maxFileBytes }),
+        { deadlineMs, maxFileBytes, standInTtlMs }: AiModuleOptions,
+      ) =>
+        new AiServiceManager(cache, {
+          providers,
+          deadlineMs,
+          maxFileBytes,
+          ...(standInTtlMs === undefined ? {} : { standInTtlMs }),
+        }),
     },
     AiHealthIndicator,
   ],
@@ -68,32 +88,16 @@ export class AiModule
   }
 }
 
-/** Adding a provider is one file in `providers/` and one case here. */
-function createProvider(
-  name: ProviderName,
-  { local, maxFileBytes }: AiModuleOptions,
-  logger: Logger,
-): AiProvider | undefined {
-  switch (name) {
-    case 'local':
-      return new LocalProvider({
-        ...local,
-        maxBytes: maxFileBytes,
-        log: (event) => logPoolEvent(logger, event),
-      });
-    case 'claude':
-    case 'openai':
-    case 'deepseek':
-    case 'compatible':
-      return undefined;
-  }
-}
-
-function createProviders(options: AiModuleOptions): AiProvider[] {
+function createProviders(options: AiModuleOptions, cache: AnalysisCacheManager): AiProvider[] {
   const logger = new Logger('Ai');
+  const onEvent = (event: GuardEvent): void => {
+    logGuardEvent(logger, event);
+    // A fault of the cache is none of the provider's: what stands in expires soon, too.
+    if (event.type === 'circuit_closed') cache.forgetStandIns().catch((error: unknown) => logger.warn(error));
+  };
   const created = options.providers.map((name) => ({
     name,
-    provider: createProvider(name, options, logger),
+    provider: createProvider(name, options, onEvent, logger),
   }));
   const skipped = created.filter(({ provider }) => provider === undefined).map(({ name }) => name);
   const providers = created.map(({ provider }) => provider).filter((provider) => provider !== undefined);
@@ -102,6 +106,44 @@ function createProviders(options: AiModuleOptions): AiProvider[] {
     logger.warn({ skipped }, 'No provider can be used: every analysis will be refused');
   return providers;
 }
+
+function createProvider(
+  name: ProviderName,
+  { local, maxFileBytes, vendors, guard }: AiModuleOptions,
+  onEvent: (event: GuardEvent) => void,
+  logger: Logger,
+): AiProvider | undefined {
+  if (name === 'local') {
+    const log = (event: PoolEvent): void => logPoolEvent(logger, event);
+    return new LocalProvider({ ...local, maxBytes: maxFileBytes, log });
+  }
+  const provider = VENDORS[name](vendors[name]);
+  return provider && new GuardedProvider(provider, { ...guard, onEvent });
+}
+
+/** What an operator must act on is a warning. */
+function logGuardEvent(logger: Logger, { type, ...facts }: GuardEvent): void {
+  const fields = { event: `ai.${type}`, ...facts };
+  switch (type) {
+    case 'circuit_opened':
+    case 'saturated':
+    case 'rate_limited':
+      return logger.warn(fields, GUARD_MESSAGES[type]);
+    case 'circuit_half_opened':
+    case 'circuit_closed':
+    case 'relieved':
+      return logger.log(fields, GUARD_MESSAGES[type]);
+  }
+}
+
+const GUARD_MESSAGES: Readonly<Record<GuardEvent['type'], string>> = {
+  circuit_opened: 'A provider fails again and again: it is left alone for a while',
+  circuit_half_opened: 'One request tries whether the provider is well again',
+  circuit_closed: 'The provider is well again',
+  saturated: 'The queue of a provider is full: what comes now goes to the next one, or is refused',
+  relieved: 'The queue of the provider has room again',
+  rate_limited: 'A provider allows no more requests for a while',
+};
 
 /** Children come and go; what one did not survive is for the operator to see. */
 function logPoolEvent(logger: Logger, { event, ...facts }: PoolEvent): void {

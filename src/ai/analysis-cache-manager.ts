@@ -1,3 +1,4 @@
+import type { FailedAttempt } from './ai.errors.js';
 import type { AnalysisResult, AnalysisType, ProviderName } from './analysis.js';
 import { PROVIDER_NAMES } from './analysis.js';
 import type { AnalysisRequest } from './analysis-key.js';
@@ -12,27 +13,38 @@ export interface Analysis<T extends AnalysisType = AnalysisType> {
   readonly fileHash: string;
   readonly type: T;
   readonly provider: ProviderName;
+  /** The model that was asked for, or the version of the embedded analyser. */
   readonly model: string;
+  /** The model that says to have answered, where it is another name. */
+  readonly modelVersion?: string;
   readonly promptVersion: string;
   readonly result: AnalysisResult<T>;
   readonly usage: ProviderUsage;
+  /** Providers that are preferred, and why they did not answer. */
+  readonly failedBefore?: readonly FailedAttempt[];
+  /** True: the embedded analyser stands in for those; it is kept for a short time only. */
+  readonly standIn?: boolean;
   /** ISO 8601. */
   readonly createdAt: string;
   /** What the computation took. */
   readonly durationMs: number;
   /** Its cache key. */
   readonly key: string;
+  /** The text that the result was read from, where that is not the result as JSON; streams replay it. */
+  readonly transcript?: string;
 }
 
 export interface AnalysisCacheOptions {
   /** How long an answer of a type is fresh, in milliseconds. Default: the cache's own. */
   readonly ttlMs?: Partial<Readonly<Record<AnalysisType, number>>>;
+  /** What becomes of a computation that nobody waits for any more. Default `abort`. */
+  readonly whenAbandoned?: GetOrSetOptions['whenAbandoned'];
 }
 
 export type AnalysisCacheCounts = Readonly<Record<'hits' | 'computed' | 'collapsed' | 'failed', number>>;
 
 /** What of a call is the caller's to say; key, TTL and tags are the manager's. */
-export type AnalysisCachePolicy = Pick<GetOrSetOptions, 'mode' | 'accept' | 'signal'>;
+export type AnalysisCachePolicy = Pick<GetOrSetOptions, 'mode' | 'accept' | 'signal' | 'onPart'>;
 
 /** Everything that analyses know of caching: the key, the TTL by type, the tags, the statistics. */
 export class AnalysisCacheManager {
@@ -63,11 +75,13 @@ export class AnalysisCacheManager {
     policy: AnalysisCachePolicy = {},
   ): Promise<Resolution<Analysis<T>> | undefined> {
     const { type } = request;
+    const { whenAbandoned = 'abort' } = this.options;
     const ttlMs = this.options.ttlMs?.[type];
     try {
       const resolution = await this.cache.resolve(key, compute, {
         ...policy,
         ...(ttlMs === undefined ? {} : { ttlMs }),
+        whenAbandoned,
         tags: tagsOf,
       });
       if (resolution !== undefined) this.counts[type][COUNT_OF[resolution.kind]] += 1;
@@ -91,6 +105,11 @@ export class AnalysisCacheManager {
     return removed.filter(({ existed }) => existed).length;
   }
 
+  /** A better provider is there again: what stood in for it is computed anew when it is asked for. */
+  async forgetStandIns(): Promise<void> {
+    await this.cache.invalidateTags([STAND_IN_TAG]);
+  }
+
   stats(): Readonly<Record<AnalysisType, AnalysisCacheCounts>> {
     return structuredClone(this.counts);
   }
@@ -101,13 +120,16 @@ const COUNT_OF = { hit: 'hits', computed: 'computed', collapsed: 'collapsed' } a
   keyof AnalysisCacheCounts
 >;
 
-function tagsOf({ fileHash, type, provider, model, promptVersion }: Analysis): string[] {
+const STAND_IN_TAG = 'stand-in';
+
+function tagsOf({ fileHash, type, provider, model, promptVersion, standIn }: Analysis): string[] {
   return [
     `file:${fileHash}`,
     `type:${type}`,
     `provider:${provider}`,
     `model:${model}`,
     `prompt:${promptVersion}`,
+    ...(standIn === true ? [STAND_IN_TAG] : []),
   ];
 }
 

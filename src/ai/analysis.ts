@@ -8,7 +8,12 @@ import { z } from 'zod';
 export const ANALYSIS_TYPES = ['deobfuscate', 'vulnerabilities'] as const;
 export type AnalysisType = (typeof ANALYSIS_TYPES)[number];
 
-export const PROVIDER_NAMES = ['claude', 'openai', 'deepseek', 'compatible', 'local'] as const;
+/** Those whose models are asked over HTTP. A new one is a name here, a file in `providers/` and its line in `vendors.ts`. */
+export const VENDOR_NAMES = ['claude', 'openai', 'deepseek', 'compatible'] as const;
+export type VendorName = (typeof VENDOR_NAMES)[number];
+
+/** `local` is embedded. */
+export const PROVIDER_NAMES = [...VENDOR_NAMES, 'local'] as const;
 export type ProviderName = (typeof PROVIDER_NAMES)[number];
 
 export const SEVERITIES = ['low', 'medium', 'high', 'critical'] as const;

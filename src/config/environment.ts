@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { z } from 'zod';
-import { PROVIDER_NAMES } from '../ai/analysis.js';
+import type { VendorName } from '../ai/analysis.js';
+import { PROVIDER_NAMES, VENDOR_NAMES } from '../ai/analysis.js';
 
 /**
  * Every variable that Athena reads, with its rule and default. This file is the only reader of the environment;
@@ -114,6 +115,53 @@ const redisNodes = () =>
     return nodes;
   });
 
+const apiUrl = () =>
+  z.string().refine((text) => {
+    const url = URL.parse(text);
+    const isWeb = url !== null && ['http:', 'https:'].includes(url.protocol);
+    return isWeb && [url.username, url.password, url.search, url.hash].every((part) => part === '');
+  }, 'http://host[:port][/path] or https://…, without credentials, query and fragment');
+
+const PRICE_RULE =
+  'US dollars for a million tokens as `input/output`, or `input/output/cached input`, such as 3/15';
+
+const price = () =>
+  z
+    .string()
+    .regex(/^\d{1,6}(\.\d{1,6})?(\/\d{1,6}(\.\d{1,6})?){1,2}$/, PRICE_RULE)
+    .transform((text) => {
+      const [input = 0, output = 0, cachedInput] = text.split('/').map(Number);
+      return { input, output, cachedInput };
+    });
+
+const vendorVariables = () => ({
+  API_KEY: z
+    .string()
+    .regex(/^[\x21-\x7e]{1,1000}$/, '1 to 1000 visible ASCII characters without spaces')
+    .optional(),
+  MODEL: z
+    .string()
+    .regex(/^[\x21-\x7e]{1,100}$/, '1 to 100 visible ASCII characters without spaces')
+    .optional(),
+  BASE_URL: apiUrl().optional(),
+  PRICE: price().optional(),
+});
+
+type VendorVariables = ReturnType<typeof vendorVariables>;
+type VendorVariable<Name extends keyof VendorVariables> = {
+  [Vendor in VendorName as `${Uppercase<Vendor>}_${Name}`]: VendorVariables[Name];
+};
+
+/** The same variables for every vendor, beginning with its name. */
+const ofVendors = Object.fromEntries(
+  VENDOR_NAMES.flatMap((vendor) =>
+    Object.entries(vendorVariables()).map(([name, rule]) => [`${vendor.toUpperCase()}_${name}`, rule]),
+  ),
+) as unknown as VendorVariable<'API_KEY'> &
+  VendorVariable<'MODEL'> &
+  VendorVariable<'BASE_URL'> &
+  VendorVariable<'PRICE'>;
+
 /** Every variable. A value that is set but empty counts as not set. */
 const variables = z.object({
   HOST: z
@@ -165,6 +213,17 @@ const variables = z.object({
   CACHE_ENCRYPTION_KEYS: encryptionKeys().default([]),
   AI_PROVIDERS: providers().default([...PROVIDER_NAMES]),
   AI_TIMEOUT_MS: wholeNumber(100, 600_000).default(60_000),
+  AI_DEADLINE_MS: wholeNumber(100, 3_600_000).optional(),
+  AI_MAX_RETRIES: wholeNumber(0, 10).default(2),
+  AI_CONCURRENCY: wholeNumber(1, 1000).default(8),
+  AI_QUEUE: wholeNumber(0, 10_000).default(64),
+  AI_BREAKER_FAILURES: wholeNumber(1, 1000).default(3),
+  AI_BREAKER_RESET_MS: wholeNumber(100, HOUR_MS).default(60_000),
+  AI_STAND_IN_TTL_MS: wholeNumber(1, YEAR_MS).default(60_000),
+  AI_MAX_OUTPUT_TOKENS: wholeNumber(256, 1_000_000).optional(),
+  AI_WHEN_ABANDONED: oneOf(['abort', 'finish']).default('abort'),
+  STREAM_HEARTBEAT_MS: wholeNumber(100, HOUR_MS).default(15_000),
+  ...ofVendors,
   MAX_FILE_BYTES: wholeNumber(1, MIB).default(MIB),
   LOCAL_PROCESSES: wholeNumber(1, 64).default(2),
   LOCAL_TIMEOUT_MS: wholeNumber(100, 120_000).default(5000),
@@ -184,10 +243,11 @@ export const SECRET_NAMES = [
   'REDIS_PASSWORD',
   'REDIS_SENTINEL_PASSWORD',
   'CACHE_ENCRYPTION_KEYS',
+  ...VENDOR_NAMES.map((name) => `${name.toUpperCase()}_API_KEY` as `${Uppercase<VendorName>}_API_KEY`),
 ] as const satisfies readonly (keyof Environment)[];
 
 /** Names that would be ours if they were spelled right; a variable of this shape that is none of ours is reported. */
-const OWN_PREFIX = /^(ATHENA|REDIS|CACHE|AI|LOCAL)_/;
+const OWN_PREFIX = /^(ATHENA|REDIS|CACHE|AI|LOCAL|STREAM)_/;
 
 type Raw = Readonly<Record<string, unknown>>;
 interface Fault {
@@ -243,6 +303,11 @@ function relations(parsed: Partial<Environment>, input: Readonly<Record<string, 
     if (ttlMs === undefined || ttlMs + staleMs <= maxLifeMs) continue;
     const rule = `must not exceed CACHE_MAX_LIFE_MS, which is ${maxLifeMs}, together with CACHE_STALE_MS, which is ${staleMs}; got ${ttlMs}`;
     faults.push({ variable: ttl, rule });
+  }
+  const { AI_DEADLINE_MS: deadlineMs, AI_TIMEOUT_MS: timeoutMs = 0 } = parsed;
+  if (deadlineMs !== undefined && deadlineMs < timeoutMs) {
+    const rule = `must not be below AI_TIMEOUT_MS, which is ${timeoutMs}; got ${deadlineMs}`;
+    faults.push({ variable: 'AI_DEADLINE_MS', rule });
   }
   faults.push(...redisRelations(parsed, input));
   if (input['REDIS_URL'] !== undefined && parsed.REDIS_MODE === 'standalone') {

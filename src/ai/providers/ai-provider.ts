@@ -1,7 +1,7 @@
 import type { AnalysisResult, AnalysisType, ProviderName } from '../analysis.js';
 import type { Language } from '../language.js';
 
-/** What a provider is given: the file as text, what to do with it, and the language its name suggests. */
+/** What a provider is given: the file, what to do with it, and the language its name suggests. */
 export interface ProviderRequest<T extends AnalysisType = AnalysisType> {
   readonly type: T;
   /** The file's bytes as they came. Hostile. */
@@ -13,12 +13,36 @@ export interface ProviderRequest<T extends AnalysisType = AnalysisType> {
 export interface ProviderUsage {
   readonly inputTokens: number;
   readonly outputTokens: number;
+  /** Where a price is configured. */
   readonly costUsd?: number;
 }
 
 export interface ProviderAnswer<T extends AnalysisType = AnalysisType> {
   readonly result: AnalysisResult<T>;
   readonly usage: ProviderUsage;
+  /** The model that answered, where the provider says so and it is not the one that was asked for. */
+  readonly model?: string;
+  /** The text that the result was read from, if it was told while it came. */
+  readonly transcript?: string;
+  /** It was cut short by a limit of this instance; a later one may be better. */
+  readonly isPartial?: boolean;
+}
+
+/** What a provider tells while it works. */
+export interface ProviderProgress {
+  /** A call begins, the first or another one: what was told before is void. `attempt` counts from 1. */
+  onAttempt(attempt: number): void;
+  /** Another piece of the answer's text. */
+  onText(text: string): void;
+  /** What a call has cost, also one that failed; once for each that says so. */
+  onUsage(usage: ProviderUsage): void;
+}
+
+export interface ProviderContext extends ProviderProgress {
+  /** Aborted when nobody waits for the answer any more. */
+  readonly signal: AbortSignal;
+  /** How long this provider may take in all, waiting and retries included. */
+  readonly budgetMs: number;
 }
 
 /** How a provider stands, for `/health`; asking never costs a paid call. */
@@ -37,11 +61,11 @@ export interface AiProvider {
   start?(): void;
   /**
    * Analyses one file.
-   * @throws an `AiError` (see `../ai.errors.ts`): busy, timed out, invalid answer, aborted.
+   * @throws an `AiError` (see `../ai.errors.ts`), or the reason of `signal`.
    */
   analyze<T extends AnalysisType>(
     request: ProviderRequest<T>,
-    signal: AbortSignal,
+    context: ProviderContext,
   ): Promise<ProviderAnswer<T>>;
   health(): ProviderHealth;
   /** Finishes nothing, frees everything; called once, after the last request. */

@@ -10,7 +10,13 @@ import {
   type AnalysisResults,
   type AnalysisType,
 } from '../../analysis.js';
-import type { AiProvider, ProviderAnswer, ProviderHealth, ProviderRequest } from '../ai-provider.js';
+import type {
+  AiProvider,
+  ProviderAnswer,
+  ProviderContext,
+  ProviderHealth,
+  ProviderRequest,
+} from '../ai-provider.js';
 import type { LocalJob } from './analyze.js';
 import { ProcessPool, type PoolEvent } from './process-pool.js';
 
@@ -69,7 +75,7 @@ export class LocalProvider implements AiProvider {
 
   async analyze<T extends AnalysisType>(
     request: ProviderRequest<T>,
-    signal: AbortSignal,
+    { signal, onAttempt }: ProviderContext,
   ): Promise<ProviderAnswer<T>> {
     const { content, type, language } = request;
     const bytes = content.byteLength;
@@ -79,7 +85,9 @@ export class LocalProvider implements AiProvider {
       contentBase64: Buffer.from(content.buffer, content.byteOffset, bytes).toString('base64'),
       ...(language === undefined ? {} : { language }),
     };
-    return { result: await this.#analyze(type, job, signal), usage: { inputTokens: 0, outputTokens: 0 } };
+    onAttempt(1);
+    const usage = { inputTokens: 0, outputTokens: 0 };
+    return { ...(await this.#analyze(type, job, signal)), usage };
   }
 
   health(): ProviderHealth {
@@ -99,17 +107,17 @@ export class LocalProvider implements AiProvider {
     type: T,
     job: LocalJob,
     signal: AbortSignal,
-  ): Promise<AnalysisResult<T>> {
+  ): Promise<Pick<ProviderAnswer<T>, 'result' | 'isPartial'>> {
     const parse = (value: unknown): AnalysisResult<T> => parseResult(type, value);
     let partial: AnalysisResult<T> | undefined;
     const onPartial = (result: AnalysisResult<T>): void => {
       partial = result;
     };
     try {
-      return await this.#pool.run(job, { parse, signal, onPartial });
+      return { result: await this.#pool.run(job, { parse, signal, onPartial }) };
     } catch (error) {
       const interrupted = error instanceof AnalysisTimeoutError || error instanceof AnalysisCrashedError;
-      if (interrupted && partial !== undefined) return partial;
+      if (interrupted && partial !== undefined) return { result: partial, isPartial: true };
       throw error;
     }
   }

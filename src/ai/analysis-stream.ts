@@ -1,0 +1,71 @@
+import type { FailedAttempt } from './ai.errors.js';
+import type { Analysis } from './analysis-cache-manager.js';
+
+/** What is told of an analysis before its result. */
+export type AnalysisProgress =
+  /** A provider begins to answer, the first time or again. What came of an answer before is void. */
+  | {
+      readonly type: 'progress';
+      readonly stage: 'attempt';
+      readonly provider: string;
+      readonly model: string;
+      readonly attempt: number;
+    }
+  /** A provider could not answer; the next one is tried. */
+  | ({ readonly type: 'progress'; readonly stage: 'failed' } & FailedAttempt)
+  /**
+   * The next piece of the answer's text, which begins at `offset` characters (UTF-16 units): what was gathered beyond is
+   * void. When the result is here, the text is whole; it is the JSON that the result was read from.
+   */
+  | { readonly type: 'chunk'; readonly offset: number; readonly text: string };
+
+const ATTEMPT = 'a';
+const FAILED = 'f';
+const TEXT = 't';
+/** Of a chunk that is replayed, in UTF-16 units. */
+const REPLAY_CHUNK = 16_384;
+
+/** How progress travels from the factory to whoever waits, on whatever instance: one letter, then text or JSON. */
+export const attemptPart = (facts: { provider: string; model: string; attempt: number }): string =>
+  ATTEMPT + JSON.stringify(facts);
+export const failedPart = (failed: FailedAttempt): string => FAILED + JSON.stringify(failed);
+export const textPart = (text: string): string => TEXT + text;
+
+/** What one listener has been told of an answer. */
+export class Transcript {
+  private text = '';
+  private run = 0;
+
+  /** Parts of a run that began anew replace those of the one before. */
+  take(part: string, run: number): AnalysisProgress {
+    if (run !== this.run) this.text = '';
+    this.run = run;
+    const body = part.slice(1);
+    switch (part[0]) {
+      case ATTEMPT:
+        this.text = '';
+        return { type: 'progress', stage: 'attempt', ...(JSON.parse(body) as AttemptFacts) };
+      case FAILED:
+        return { type: 'progress', stage: 'failed', ...(JSON.parse(body) as FailedAttempt) };
+      default: {
+        const offset = this.text.length;
+        this.text += body;
+        return { type: 'chunk', offset, text: body };
+      }
+    }
+  }
+
+  /**
+   * What is missing of the text of an analysis that is done: the rest, or all of it, if what was told is not how it begins.
+   * So a hit replays, and a piece that got lost on the way from another instance is made good.
+   */
+  *rest({ transcript, result }: Pick<Analysis, 'transcript' | 'result'>): Iterable<AnalysisProgress> {
+    const whole = transcript ?? JSON.stringify(result);
+    const from = whole.startsWith(this.text) ? this.text.length : 0;
+    for (let offset = from; offset < whole.length; offset += REPLAY_CHUNK) {
+      yield { type: 'chunk', offset, text: whole.slice(offset, offset + REPLAY_CHUNK) };
+    }
+  }
+}
+
+type AttemptFacts = { readonly provider: string; readonly model: string; readonly attempt: number };
