@@ -1,6 +1,6 @@
 /**
- * Where an entry lies in Redis: `<prefix><namespace>:e:{<key>}`. `e` is the kind (the value; `g` is its guard and `l`
- * the fence of a running factory; `<prefix><namespace>:m` are the namespace's marks, and
+ * Where an entry lies in Redis: `<prefix><namespace>:e:{<key>}`. `e` is the kind (the value; `g` is its guard, `l` the
+ * fence of a running factory, `o` its lease, `p` what it has told so far and `f` that others follow it; `<prefix><namespace>:m` are the namespace's marks, and
  * `i` the beacons of a cluster), and the braces make the key its
  * hash tag, so that what belongs to one key shares a cluster slot. Namespace and key are escaped so that the mapping is
  * injective: namespace `a` with key `b:x` is not namespace `a:b` with key `x`, and no key can break out of its braces.
@@ -34,6 +34,8 @@ export class Keyspace {
   private readonly guardHead: string;
   private readonly fenceHead: string;
   private readonly leaseHead: string;
+  private readonly interestHead: string;
+  private readonly partsHead: string;
   private readonly beaconHead: string;
 
   constructor(prefix: string, namespace: string) {
@@ -43,6 +45,8 @@ export class Keyspace {
     this.guardHead = `${space}:g:{`;
     this.fenceHead = `${space}:l:{`;
     this.leaseHead = `${space}:o:{`;
+    this.interestHead = `${space}:f:{`;
+    this.partsHead = `${space}:p:{`;
     this.beaconHead = `${space}:i:{`;
   }
 
@@ -61,6 +65,12 @@ export class Keyspace {
     return this.leaseHead + taggedTail(key);
   }
 
+  /** Whether others follow the computation of a key, and what it has told so far; in the same slot. */
+  relay(key: string): [interest: string, parts: string] {
+    const tail = taggedTail(key);
+    return [this.interestHead + tail, this.partsHead + tail];
+  }
+
   /** See `beacons.ts`. */
   beacon(tag: string): string {
     return `${this.beaconHead}${tag}}`;
@@ -76,7 +86,7 @@ export class Keyspace {
   }
 }
 
-const PLACE = /^([^:]*):(?:m|([ego]):\{(.*)\})$/s;
+const PLACE = /^([^:]*):(?:m|([egofp]):\{(.*)\})$/s;
 
 /** Whose name this is: of which namespace, and which key; or for undefined of its marks. */
 export interface Place {
@@ -84,13 +94,22 @@ export interface Place {
   readonly key: string | undefined;
   /** The lease of the key, and not what is stored. */
   readonly isLease: boolean;
+  /** Neither: what concerns the parts of its running computation. */
+  readonly relay?: RelayNews;
 }
+
+/** What has changed: whether others follow a computation, or what it has told. */
+export type RelayNews = 'interest' | 'parts';
+
+const RELAY_NEWS: Readonly<Record<string, RelayNews>> = { f: 'interest', p: 'parts' };
 
 /** Undefined: none of these. */
 export function placeOf(prefix: string, physical: string): Place | undefined {
   if (!physical.startsWith(prefix)) return undefined;
-  const [whole, namespace = '', kind, key] = PLACE.exec(physical.slice(prefix.length)) ?? [];
+  const [whole, namespace = '', kind = '', key] = PLACE.exec(physical.slice(prefix.length)) ?? [];
   if (whole === undefined) return undefined;
   const name = key === undefined ? undefined : unescape(key);
-  return { namespace: unescape(namespace), key: name, isLease: kind === 'o' };
+  const place = { namespace: unescape(namespace), key: name, isLease: kind === 'o' };
+  const relay = RELAY_NEWS[kind];
+  return relay === undefined ? place : { ...place, relay };
 }

@@ -1,10 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import type { Remote } from '../replication/remote.js';
+import { BACKGROUND_TIMERS } from '../replication/timers.js';
 import type { InvalidationEvent, InvalidationOptions, InvalidationStats } from './invalidation.js';
 import { InvalidationChannel, isTelling, worstOf } from './invalidation.js';
+import type { RelayNews } from './keyspace.js';
 import { placeOf } from './keyspace.js';
 import type { RedisLink, RedisMaster } from './link.js';
 import { noticesTo } from './notices.js';
+import type { BatchCodec } from './part-batches.js';
+import { PartRelay } from './part-relay.js';
+import { PartStore } from './part-store.js';
 import { RedisRemote } from './redis-remote.js';
 import { TOUCH } from './scripts.js';
 import { tagsOfParts } from './slots.js';
@@ -27,6 +32,8 @@ export interface RedisListener {
   disarmed(): void;
   /** A key of a namespace has changed, or its lease; or for undefined the marks of the namespace. */
   changed(namespace: string, key: string | undefined, isLease: boolean): void;
+  /** Something has changed about the parts of a computation that runs, here or elsewhere. */
+  relayed(namespace: string, key: string, news: RelayNews): void;
 }
 
 const TAGS = tagsOfParts();
@@ -69,6 +76,12 @@ export class RedisSide {
   namespace(name: string): Remote {
     const { connection, maxLifeMs } = this.options;
     return new RedisRemote({ connection, namespace: name, maxLifeMs });
+  }
+
+  /** For the parts of running computations. */
+  relay(name: string, codec: BatchCodec): PartRelay {
+    const store = new PartStore(this.options.connection, name);
+    return new PartRelay({ store, codec, timers: BACKGROUND_TIMERS });
   }
 
   /** Once. */
@@ -129,7 +142,10 @@ export class RedisSide {
     const { keyPrefix } = this.options.connection.settings;
     for (const place of places ?? []) {
       const found = placeOf(keyPrefix, place);
-      if (found !== undefined) listener?.changed(found.namespace, found.key, found.isLease);
+      if (found === undefined) continue;
+      const { namespace, key, isLease, relay } = found;
+      if (relay === undefined) listener?.changed(namespace, key, isLease);
+      else if (key !== undefined) listener?.relayed(namespace, key, relay);
     }
   }
 

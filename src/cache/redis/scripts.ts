@@ -296,3 +296,100 @@ local nowMs = time[1] * 1000 + math.floor(time[2] / 1000)
 return {type(told) == 'table' and told.err or '', redis.call('GET', KEYS[1]) or '', tostring(nowMs)}
 `,
 );
+
+/**
+ * `script`, for what others may as well find out by looking: `mention` publishes the name where there is a channel, and
+ * what the server says to that does not matter.
+ */
+const mentioning = (keys: number, lua: string): Script =>
+  script(
+    keys,
+    `
+local function mention(place)
+  if KEYS[${keys + 1}] then redis.pcall('PUBLISH', KEYS[${keys + 1}], place) end
+end
+${lua}`,
+  );
+
+/** So many batches, and bytes unless it is one batch, a reader gets at once. */
+const BATCHES_PER_READ = 128;
+const BYTES_PER_READ = 256 * 1024;
+
+/**
+ * Says that somebody follows a computation, and whether for its parts; returns whose parts there are, the batches from
+ * an index on, and whether there are more. Parts of who has not the lease (any more) are nobody's. The log is a list of
+ * the holder's token and then his batches. Where Redis takes no writes the parts are still read. KEYS: lease, interest,
+ * log. ARGV: life of the interest in ms, '1' for the parts, the token that the reader knows, the index for that one.
+ */
+export const FOLLOW = mentioning(
+  3,
+  `
+local wants = ARGV[2] == '1'
+local level = redis.pcall('GET', KEYS[2])
+if type(level) ~= 'string' or (wants and level ~= 'parts') then
+  redis.pcall('SET', KEYS[2], wants and 'parts' or 'value', 'PX', ARGV[1])
+  mention(KEYS[2])
+elseif redis.call('PTTL', KEYS[2]) < tonumber(ARGV[1]) / 2 then
+  redis.pcall('PEXPIRE', KEYS[2], ARGV[1])
+  mention(KEYS[2])
+end
+local token = wants and redis.pcall('LINDEX', KEYS[3], 0)
+if type(token) ~= 'string' or redis.pcall('GET', KEYS[1]) ~= token then return {'', {}, 0} end
+local from = token == ARGV[3] and tonumber(ARGV[4]) or 0
+local batches, bytes = {}, 0
+for at, batch in ipairs(redis.call('LRANGE', KEYS[3], from + 1, from + ${BATCHES_PER_READ})) do
+  bytes = bytes + #batch
+  if at > 1 and bytes > ${BYTES_PER_READ} then break end
+  batches[at] = batch
+end
+local more = redis.call('LLEN', KEYS[3]) > from + 1 + #batches
+return {token, batches, more and 1 or 0}
+`,
+);
+
+/**
+ * Adds batches to the log of a computation, by who has its lease, if somebody wants them. Returns how many there are,
+ * who follows (0: nobody, 1: somebody who waits for the value, 2: for the parts), and whether Redis took no more; -1 if
+ * the lease is another's. What is there already is passed over, so that it may run twice. KEYS: lease, interest, log.
+ * ARGV: token, life of the log in ms, index of the first batch, batches.
+ */
+export const RELAY = mentioning(
+  3,
+  `
+local token, life, from = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+if redis.pcall('GET', KEYS[1]) ~= token then return {-1, 0, 0} end
+local level = redis.pcall('GET', KEYS[2])
+local following = level == 'parts' and 2 or (type(level) == 'string' and 1 or 0)
+local isOurs = redis.pcall('LINDEX', KEYS[3], 0) == token
+local length = isOurs and redis.call('LLEN', KEYS[3]) - 1 or 0
+if following < 2 then return {length, following, 0} end
+local written, refused = false, 0
+for at = 4, #ARGV do
+  if from + at - 4 == length then
+    local pushed
+    if isOurs then pushed = redis.pcall('RPUSH', KEYS[3], ARGV[at])
+    else
+      if redis.call('EXISTS', KEYS[3]) == 1 then redis.call('DEL', KEYS[3]) end
+      pushed = redis.pcall('RPUSH', KEYS[3], token, ARGV[at])
+    end
+    if type(pushed) ~= 'number' then
+      refused = 1
+      break
+    end
+    isOurs, written, length = true, true, length + 1
+  end
+end
+if isOurs and (written or redis.call('PTTL', KEYS[3]) < life / 2) then redis.call('PEXPIRE', KEYS[3], life) end
+if written then mention(KEYS[3]) end
+return {length, following, refused}
+`,
+);
+
+/** Removes the log of a computation that has ended. KEYS: log. ARGV: token. */
+export const FORGET_PARTS = script(
+  1,
+  `
+if redis.pcall('LINDEX', KEYS[1], 0) == ARGV[1] then return redis.call('UNLINK', KEYS[1]) end
+return 0
+`,
+);

@@ -1,5 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { StorageClosedError } from '../cache.errors.js';
+import type { FollowedParts, PartSink } from '../redis/followed-parts.js';
+import type { RelayNews } from '../redis/keyspace.js';
+import type { LedComputation } from '../redis/led-parts.js';
+import type { PartRelay } from '../redis/part-relay.js';
 import type { RedisListener, RedisSide } from '../redis/redis-side.js';
 import type { CallBudget } from '../replication/call-budget.js';
 import { BACKGROUND_TIMERS } from '../replication/timers.js';
@@ -10,6 +14,7 @@ import { RENEW_EVERY_MS } from '../replication/lease.js';
 import type { EntryDraft, Found, ReplicaStats, Written } from '../replication/replica.js';
 import { Replica, WEEK_MS } from '../replication/replica.js';
 import type { ReplicaEvent } from '../replication/replica-state.js';
+import { EnvelopeBatchCodec } from './batch-codec.js';
 import type { CacheEntry } from './cache-entry.js';
 import type { CacheStorage, StorageStats, StoredEntry, WriteOutcome } from './cache-storage.js';
 import { NamespaceCodec } from './entry-codec.js';
@@ -52,6 +57,8 @@ const DEFAULT_NAMESPACE = 'default';
 export class ReplicatedCacheStorage implements CacheStorage, RedisListener {
   private readonly replica: Replica;
   private readonly codec: NamespaceCodec;
+  private readonly batches: EnvelopeBatchCodec;
+  private readonly relay: PartRelay | undefined;
   private readonly localTier: StoredEntry['tier'];
   private opening: Promise<void> | undefined;
 
@@ -75,6 +82,8 @@ export class ReplicatedCacheStorage implements CacheStorage, RedisListener {
       random: Math.random,
       onEvent: (event) => onEvent({ ...event, namespace: namespaceName }),
     });
+    this.batches = new EnvelopeBatchCodec(options.codec, namespaceName);
+    this.relay = shared?.relay(namespaceName, this.batches);
     const isFirst = family.members.size === 0;
     family.members.set(namespaceName, this);
     if (family.isArmed) this.replica.armed();
@@ -156,6 +165,11 @@ export class ReplicatedCacheStorage implements CacheStorage, RedisListener {
     this.family.members.get(namespace)?.replica.changed(key, isLease);
   }
 
+  /** What Redis told of concerns a computation that runs, here or elsewhere. */
+  relayed(namespace: string, key: string, news: RelayNews): void {
+    this.family.members.get(namespace)?.relay?.changed(key, news);
+  }
+
   peek(key: string): StoredEntry | undefined {
     this.checkOpen();
     const entry = this.opening === undefined ? this.replica.peek(key) : undefined;
@@ -199,16 +213,35 @@ export class ReplicatedCacheStorage implements CacheStorage, RedisListener {
     return this.replica.lease(key, token, budget);
   }
 
-  /** Runs `work` for the holder of a lease, and keeps the lease until it has ended. */
-  async holding<T>(key: string, { token }: Held, work: () => Promise<T>): Promise<T> {
+  /** Runs `work` for the holder of a lease, and keeps the lease until it has ended; others may follow `computation`. */
+  async holding<T>(
+    key: string,
+    { token }: Held,
+    work: () => Promise<T>,
+    computation?: LedComputation,
+  ): Promise<T> {
     if (token === undefined) return work();
-    const timer = setInterval(() => void this.replica.renew(key, token), RENEW_EVERY_MS).unref();
+    const led = computation && this.relay?.lead(key, token, computation);
+    const timer = setInterval(() => {
+      void this.replica.renew(key, token);
+      led?.renewed();
+    }, RENEW_EVERY_MS).unref();
     try {
       return await work();
     } finally {
       clearInterval(timer);
+      if (led !== undefined) this.relay?.end(key, led);
       void this.replica.release(key, token);
     }
+  }
+
+  /** Until it is ended: takes part in the computation of another instance. */
+  follow(key: string, sink: PartSink): FollowedParts | undefined {
+    return this.relay?.follow(key, sink);
+  }
+
+  unfollow(key: string, followed: FollowedParts): void {
+    this.relay?.end(key, followed);
   }
 
   /** Resolves when another instance has ended its computation of the key, or it is time to look again. */
@@ -262,9 +295,10 @@ export class ReplicatedCacheStorage implements CacheStorage, RedisListener {
   stats(): StorageStats {
     const own = this.options.local.stats();
     const replication: ReplicaStats = this.replica.stats();
-    const corrupt = own.corrupt + this.codec.corrupt;
+    const corrupt = own.corrupt + this.codec.corrupt + this.batches.corrupt;
     if (this.options.shared === undefined) return { ...own, corrupt, replication };
-    const faults = replication.remoteFaults + replication.localFaults;
+    const { faults: ofParts = 0 } = this.relay ?? {};
+    const faults = replication.remoteFaults + replication.localFaults + ofParts;
     const coherence = this.options.shared.stats();
     const { evictions } = own;
     const told = coherence === undefined ? {} : { coherence };
@@ -303,6 +337,7 @@ export class ReplicatedCacheStorage implements CacheStorage, RedisListener {
   }
 
   private async end(flushMs: number): Promise<void> {
+    this.relay?.close();
     await this.opening?.catch(() => {});
     await within(flushMs, this.replica.idle());
     await this.replica.close();
