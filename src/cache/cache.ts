@@ -7,7 +7,10 @@ import {
   ValueNotSerializableError,
 } from './cache.errors.js';
 import { checkKey, checkTags, checkTtlMs } from './cache.options.js';
+import type { PartListener } from './part-log.js';
+import type { FollowedParts } from './redis/followed-parts.js';
 import type { CallBudget } from './replication/call-budget.js';
+import type { Held } from './replication/lease.js';
 import type { EntryDraft, Written } from './replication/replica.js';
 import type { Timers } from './replication/timers.js';
 import type { Flight } from './single-flight.js';
@@ -78,6 +81,14 @@ export interface GetOrSetOptions<T = unknown> extends FreshnessOptions {
    * 0: never. Default 1.
    */
   readonly eagerness?: number;
+  /**
+   * Called with each part of the running computation, from its first one on, in order; `run` (0, 1, …) rises when a
+   * computation begins anew (whoever ran it has died, or Redis has), and its parts begin anew too. Not called after the
+   * call has settled, nor after it has thrown. Not all need have been told then: the value says all.
+   */
+  readonly onPart?: PartListener;
+  /** What becomes of a computation when all who waited have left, on whatever instance. Default `abort`. */
+  readonly whenAbandoned?: 'abort' | 'finish';
 }
 
 export interface FactoryContext {
@@ -87,6 +98,8 @@ export interface FactoryContext {
   readonly stale: CacheEntry | undefined;
   /** Overrides what the caller said: the life, the tags, and whether the value is stored at all. */
   readonly decide: (policy: ResultPolicy) => void;
+  /** Tells a part of the value to all who wait for it, on whatever instance. */
+  readonly emit: (part: string) => void;
 }
 
 /** Computes the value of a key. */
@@ -270,9 +283,13 @@ export class Cache {
     const budget = this.storage.budget();
     if (mode !== 'default') {
       const alone = new SingleFlight<Computed<T>>();
-      return this.waiting(key, () =>
-        alone.start(key, (inner) => this.compute(key, factory, options, inner)).wait(signal),
-      );
+      return this.waiting(key, () => {
+        const computation = alone.start(key, (inner, flight) =>
+          this.compute(key, factory, options, inner, flight),
+        );
+        if (options.whenAbandoned === 'finish') computation.keep();
+        return this.following(computation, options, () => computation.wait(signal));
+      });
     }
     for (;;) {
       const running = this.computations.find(key) as Flight<Computed<T>> | undefined;
@@ -441,8 +458,8 @@ export class Cache {
     budget?: CallBudget,
   ): Landing {
     const start = (): Flight<Computed<unknown>> => {
-      const computation = this.computations.start(key, (signal) =>
-        this.compute(key, factory, options, signal, budget, stored?.entry),
+      const computation = this.computations.start(key, (signal, flight) =>
+        this.compute(key, factory, options, signal, flight, budget, stored?.entry),
       );
       if (stored !== undefined) this.renewals.add(computation);
       return computation;
@@ -494,10 +511,14 @@ export class Cache {
     const waiting = computation.wait(signal);
     // What comes of it may be of no interest any more.
     waiting.catch(() => {});
+    if (options.whenAbandoned === 'finish') computation.keep();
     try {
       const stale = await this.staleOf<T>(key, computation, 'stale-while-revalidate', options, budget);
       if (stale !== undefined) {
-        const inTime = await this.within(softTimeoutMs, waiting);
+        // Parts are of no use to who takes what is stale at once.
+        const inTime = await this.following(computation, softTimeoutMs > 0 ? options : {}, () =>
+          this.within(softTimeoutMs, waiting),
+        );
         if (inTime !== undefined) return this.outcomeOf(inTime, kind);
         computation.keep();
         this.counters.staleWhileRevalidating += 1;
@@ -505,7 +526,9 @@ export class Cache {
       }
       if (kind === 'computed') this.counters.misses += 1;
       const inTime = await this.waiting(key, () =>
-        hardTimeoutMs === undefined ? waiting : this.within(hardTimeoutMs, waiting),
+        this.following(computation, options, () =>
+          hardTimeoutMs === undefined ? waiting : this.within(hardTimeoutMs, waiting),
+        ),
       );
       if (inTime !== undefined) return this.outcomeOf(inTime, kind);
       computation.keep();
@@ -516,6 +539,21 @@ export class Cache {
       const stale = await this.staleOf<T>(key, computation, 'stale-if-error', options);
       if (stale === undefined) throw error;
       return this.hitOf<T>(stale, false, 'stale-if-error');
+    }
+  }
+
+  /** Waits, and tells the caller of the parts meanwhile. */
+  private async following<T>(
+    computation: Flight<unknown>,
+    { onPart }: Pick<GetOrSetOptions, 'onPart'>,
+    wait: () => Promise<T>,
+  ): Promise<T> {
+    if (onPart === undefined) return wait();
+    const unfollow = computation.parts.follow(onPart);
+    try {
+      return await wait();
+    } finally {
+      unfollow();
     }
   }
 
@@ -574,32 +612,51 @@ export class Cache {
     factory: Factory<T>,
     options: GetOrSetOptions<T>,
     signal: AbortSignal,
+    flight: Flight<unknown>,
     budget = this.storage.budget(),
     stale?: CacheEntry,
   ): Promise<Computed<T>> {
+    const emit = (part: string): void => flight.emit(part);
     const run = (version: string | undefined): Promise<Computed<T>> =>
-      this.run(key, factory, options, signal, budget, version, stale);
+      this.run(key, factory, options, signal, emit, budget, version, stale);
     if (options.mode === 'bypass') return run(undefined);
     // Who asks for a computation gets one: it joins nobody's.
     if (options.mode === 'refresh') return run(await this.storage.begin(key, budget));
     const token = randomUUID();
     let seen = stale?.version ?? '';
-    for (let leaseBudget = budget; ; leaseBudget = this.storage.budget()) {
-      const lease = await this.storage.lease(key, token, leaseBudget);
-      if (lease.kind === 'theirs') await this.storage.released(lease, signal);
-      // Its last holder may have ended since this look at the storage.
-      else if (lease.known <= seen) return this.storage.holding(key, lease, () => run(lease.version));
-      signal.throwIfAborted();
-      const stored = (await this.storage.get(key)) as StoredEntry<T> | undefined;
-      const isFresh = stored !== undefined && this.isFresh(stored.entry);
-      const isOfAnother = isFresh && this.isAccepted(stored.entry, 'fresh', options);
-      if (isOfAnother) {
-        if (lease.kind === 'mine') await this.storage.holding(key, lease, async () => {});
-        return { kind: 'computed', entry: stored.entry, write: 'none', isOfAnother };
+    let followed: FollowedParts | undefined;
+    const lead = (lease: Held): Promise<Computed<T>> => {
+      this.endFollowing(key, followed);
+      flight.beginAnew();
+      return this.storage.holding(key, lease, () => run(lease.version), flight);
+    };
+    try {
+      for (let leaseBudget = budget; ; leaseBudget = this.storage.budget()) {
+        const lease = await this.storage.lease(key, token, leaseBudget);
+        if (lease.kind === 'theirs') {
+          followed ??= this.storage.follow(key, flight.parts);
+          await this.storage.released(lease, signal);
+        }
+        // Its last holder may have ended since this look at the storage.
+        else if (lease.known <= seen) return await lead(lease);
+        signal.throwIfAborted();
+        const stored = (await this.storage.get(key)) as StoredEntry<T> | undefined;
+        const isFresh = stored !== undefined && this.isFresh(stored.entry);
+        const isOfAnother = isFresh && this.isAccepted(stored.entry, 'fresh', options);
+        if (isOfAnother) {
+          if (lease.kind === 'mine') await this.storage.holding(key, lease, async () => {});
+          return { kind: 'computed', entry: stored.entry, write: 'none', isOfAnother };
+        }
+        if (lease.kind === 'mine') return await lead(lease);
+        seen = stored?.entry.version ?? seen;
       }
-      if (lease.kind === 'mine') return this.storage.holding(key, lease, () => run(lease.version));
-      seen = stored?.entry.version ?? seen;
+    } finally {
+      this.endFollowing(key, followed);
     }
+  }
+
+  private endFollowing(key: string, followed: FollowedParts | undefined): void {
+    if (followed !== undefined) this.storage.unfollow(key, followed);
   }
 
   private async run<T>(
@@ -607,6 +664,7 @@ export class Cache {
     factory: Factory<T>,
     options: GetOrSetOptions<T>,
     signal: AbortSignal,
+    emit: FactoryContext['emit'],
     budget: CallBudget,
     version: string | undefined,
     stale: CacheEntry | undefined,
@@ -615,7 +673,8 @@ export class Cache {
     let decided: ResultPolicy = {};
     let value: T;
     try {
-      value = await factory({ signal, stale, decide: (policy) => (decided = { ...decided, ...policy }) });
+      const decide = (policy: ResultPolicy) => (decided = { ...decided, ...policy });
+      value = await factory({ signal, stale, decide, emit });
     } catch (error) {
       this.counters.factoryErrors += 1;
       throw error;

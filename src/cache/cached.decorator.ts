@@ -10,7 +10,7 @@ export interface CachedOptions<
   KeyArguments extends readonly unknown[],
   TagArguments extends readonly unknown[],
   Result,
-> extends Omit<GetOrSetOptions<Result>, 'tags' | 'signal' | 'mode' | 'accept'> {
+> extends Omit<GetOrSetOptions<Result>, 'tags' | 'signal' | 'mode' | 'accept' | 'onPart'> {
   /** Where it is kept; the module imports `CacheModule.forFeature(namespace)`. Default: `Cache` itself. */
   readonly namespace?: string;
   /**

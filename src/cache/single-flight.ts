@@ -1,3 +1,5 @@
+import { PartLog } from './part-log.js';
+
 /**
  * One shared computation per key: whoever asks while it runs waits for the same promise. A caller that aborts
  * leaves alone; when the last one has left, the computation's own signal is aborted. A flight is forgotten the
@@ -17,7 +19,7 @@ export class SingleFlight<T> {
   }
 
   /** Begins the computation of `key`; the caller has made sure that none runs, and waits for it or keeps it. */
-  start(key: string, compute: (signal: AbortSignal) => Promise<T>): Flight<T> {
+  start(key: string, compute: Compute<T>): Flight<T> {
     const flight = new Flight(compute, () => {
       // An abandoned flight may end after its successor began.
       if (this.flights.get(key) === flight) this.flights.delete(key);
@@ -33,21 +35,25 @@ export class SingleFlight<T> {
   }
 }
 
+type Compute<T> = (signal: AbortSignal, flight: Flight<T>) => Promise<T>;
+
 export class Flight<T> {
   private readonly controller = new AbortController();
   private readonly result: Promise<T>;
   private waiting = 0;
   private hasLanded = false;
+  private log: PartLog | undefined;
 
   constructor(
-    compute: (signal: AbortSignal) => Promise<T>,
+    compute: Compute<T>,
     private readonly forget: () => void,
   ) {
     // Deferred by one turn, so that the flight is registered before the computation can look for it.
     this.result = Promise.resolve()
-      .then(() => compute(this.controller.signal))
+      .then(() => compute(this.controller.signal, this))
       .finally(() => {
         this.hasLanded = true;
+        this.log?.end();
         forget();
       });
     // Everybody may have left before it fails.
@@ -68,6 +74,21 @@ export class Flight<T> {
   /** Lets it go on to its end, whoever leaves. */
   keep(): void {
     this.wait().catch(() => {});
+  }
+
+  /** What the computation has told so far. Most tell nothing, so it is made for who asks. */
+  get parts(): PartLog {
+    return (this.log ??= new PartLog());
+  }
+
+  /** Of the computation: a part of its value. After its end nothing is told. */
+  emit(part: string): void {
+    if (!this.hasLanded) this.parts.append(part);
+  }
+
+  /** Of the computation: what was told until now was another's, who has not come to an end. */
+  beginAnew(): void {
+    this.log?.beginAnew();
   }
 
   private untilAborted(signal: AbortSignal): Promise<T> {
