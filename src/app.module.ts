@@ -19,10 +19,12 @@ import { redisSettings } from './config/redis-settings.js';
 import { HealthModule } from './health/health.module.js';
 import { ProblemFilter } from './problem.filter.js';
 import { loggingParams } from './telemetry/logging.js';
+import { TelemetryModule } from './telemetry/telemetry.module.js';
 
 /** The composition root: the only file that knows every module, and how each is configured. */
 @Module({
   imports: [
+    TelemetryModule,
     configModule,
     LoggerModule.forRootAsync({
       inject: [ConfigService],

@@ -24,9 +24,16 @@ export const PROBLEMS: Readonly<Record<string, Problem>> = {
   unsupported_media_type: { status: 415, title: 'Unsupported media type' },
   provider_unavailable: { status: 422, title: 'The provider is not available here' },
   analysis_crashed: { status: 422, title: 'The content cannot be analysed' },
+  answer_refused: { status: 422, title: 'The provider declines to analyse the content' },
   request_aborted: { status: 499, title: 'The client closed the request' },
   internal_error: { status: 500, title: 'Internal error' },
   invalid_answer: { status: 502, title: 'The provider gave an invalid answer' },
+  answer_truncated: { status: 502, title: 'The answer was cut' },
+  provider_failed: { status: 502, title: 'The provider failed' },
+  provider_rejected: { status: 502, title: 'The provider rejected the request' },
+  all_providers_failed: { status: 503, title: 'No provider could answer' },
+  circuit_open: { status: 503, title: 'The provider is left alone for a while' },
+  provider_rate_limited: { status: 503, title: 'The provider allows no more requests' },
   provider_busy: { status: 503, title: 'The provider is busy' },
   too_many_waiters: { status: 503, title: 'Too many requests wait already' },
   shutting_down: { status: 503, title: 'Shutting down' },
@@ -73,8 +80,14 @@ const NOT_FACTS = new Set([
   'response',
   'options',
 ]);
-const SOON_OVER = new Set(['provider_busy', 'too_many_waiters']);
-const RETRY_AFTER_SECONDS = '1';
+const SOON_OVER = new Set([
+  'all_providers_failed',
+  'circuit_open',
+  'provider_rate_limited',
+  'provider_busy',
+  'too_many_waiters',
+]);
+const SOON_MS = 1000;
 
 /** Every failure leaves as an RFC 9457 problem document. */
 @Catch()
@@ -94,7 +107,7 @@ export class ProblemFilter implements ExceptionFilter {
     const { status, title } = PROBLEMS[code] ?? { status: 500, title: 'Internal error' };
     if (status === 500) this.logger.error(error instanceof Error ? error : new Error(String(error)));
     if (code === 'unauthorized') reply.header('www-authenticate', 'Bearer');
-    if (SOON_OVER.has(code)) reply.header('retry-after', RETRY_AFTER_SECONDS);
+    if (SOON_OVER.has(code)) reply.header('retry-after', retryAfterSeconds(error));
     // Fastify would cut the connection while the client still writes, who then never reads this answer. Node discards
     // the rest of the body instead, for as long as a request may take.
     if (code === 'body_too_large') reply.removeHeader('connection');
@@ -122,6 +135,12 @@ function codeOf(error: unknown): string {
   if (Object.hasOwn(PROBLEMS, own)) return own;
   const status = error instanceof HttpException ? error.getStatus() : statusCode;
   return (typeof status === 'number' ? CODE_BY_STATUS[status] : undefined) ?? 'internal_error';
+}
+
+/** RFC 9110 section 10.2.3: whole seconds, and not too early. */
+function retryAfterSeconds(error: unknown): string {
+  const { retryAfterMs } = error as { retryAfterMs?: unknown };
+  return String(Math.max(1, Math.ceil((typeof retryAfterMs === 'number' ? retryAfterMs : SOON_MS) / 1000)));
 }
 
 function messageOf(error: unknown): string {

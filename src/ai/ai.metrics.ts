@@ -21,8 +21,7 @@ export class AiMetrics {
     description: 'Tokens, spent on calls or saved by the cache',
     valueType: ValueType.INT,
   });
-  private readonly cost = this.meter.createCounter('athena.ai.cost', {
-    unit: 'USD',
+  private readonly cost = this.meter.createCounter('athena.ai.cost.usd', {
     description: 'US dollars, spent on calls or saved by the cache, of providers with a price',
     valueType: ValueType.DOUBLE,
   });

@@ -71,10 +71,17 @@ describe('the environment', () => {
       ATHENA_ADMIN_KEYS: 'te nant:another-secret-key',
       REDIS_URL: 'http://user:hidden-secret@host',
       CACHE_ENCRYPTION_KEYS: 'k1:c2VjcmV0',
+      CLAUDE_API_KEY: 'two secret-words',
     };
     const text = faultsOf(secrets).join('\n');
-    expect(faultsOf(secrets)).toHaveLength(4);
-    for (const secret of ['short-secret', 'another-secret-key', 'hidden-secret', 'c2VjcmV0']) {
+    expect(faultsOf(secrets)).toHaveLength(5);
+    for (const secret of [
+      'short-secret',
+      'another-secret-key',
+      'hidden-secret',
+      'c2VjcmV0',
+      'secret-words',
+    ]) {
       expect(text).not.toContain(secret);
     }
   });
@@ -100,6 +107,10 @@ describe('the environment', () => {
       REDIS_PASSWORD: 'secret',
       REDIS_SENTINEL_PASSWORD: 'secret',
       CACHE_ENCRYPTION_KEYS: `k1:${Buffer.alloc(32, 7).toString('base64')}`,
+      CLAUDE_API_KEY: 'sk-secret',
+      OPENAI_API_KEY: 'sk-secret',
+      DEEPSEEK_API_KEY: 'sk-secret',
+      COMPATIBLE_API_KEY: 'sk-secret',
     }[name];
     writeFileSync(file, `${value}\n`);
     const rest = around(name);

@@ -17,6 +17,7 @@ import {
   type AnalysisType,
 } from '../../../../src/ai/analysis.js';
 import type { Language } from '../../../../src/ai/language.js';
+import type { ProviderContext } from '../../../../src/ai/providers/ai-provider.js';
 import {
   ANALYSER_VERSION,
   LocalProvider,
@@ -49,6 +50,14 @@ function providerOf(options: Partial<LocalProviderOptions> = {}): LocalProvider 
   return provider;
 }
 
+const contextOf = (signal: AbortSignal): ProviderContext => ({
+  signal,
+  budgetMs: 60_000,
+  onAttempt: () => {},
+  onText: () => {},
+  onUsage: () => {},
+});
+
 async function analyze<T extends AnalysisType>(
   provider: LocalProvider,
   type: T,
@@ -56,7 +65,7 @@ async function analyze<T extends AnalysisType>(
   language?: Language,
 ): Promise<AnalysisResult<T>> {
   const request = { type, content: Buffer.from(content), ...(language === undefined ? {} : { language }) };
-  const { result, usage } = await provider.analyze(request, new AbortController().signal);
+  const { result, usage } = await provider.analyze(request, contextOf(new AbortController().signal));
   expect(usage).toEqual({ inputTokens: 0, outputTokens: 0 });
   return result;
 }
@@ -139,7 +148,7 @@ describe('LocalProvider', () => {
   it('passes on an abort', async () => {
     const request = { type: 'deobfuscate', content: FRIENDLY } as const;
     const controller = new AbortController();
-    const answer = provider.analyze(request, controller.signal);
+    const answer = provider.analyze(request, contextOf(controller.signal));
     controller.abort(new Error('gone'));
     await expect(answer).rejects.toThrow('gone');
     expect(provider.health().details).toMatchObject({ busy: 0, queued: 0 });
