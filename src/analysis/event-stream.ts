@@ -1,0 +1,48 @@
+import type { FastifyReply } from 'fastify';
+import { ResponseStream } from './response-stream.js';
+
+export interface EventStreamOptions {
+  /** A comment is sent after so long without an event, in milliseconds. Default 15 000. */
+  readonly heartbeatMs?: number;
+}
+
+/** An answer as server-sent events (`text/event-stream`), each with its name and JSON as its data. */
+export class EventStream {
+  private readonly stream: ResponseStream;
+  private readonly heartbeat: NodeJS.Timeout;
+
+  constructor(reply: FastifyReply, { heartbeatMs = 15_000 }: EventStreamOptions = {}) {
+    this.stream = new ResponseStream(reply, 'text/event-stream; charset=utf-8');
+    this.heartbeat = setInterval(() => this.beat(), heartbeatMs).unref();
+    const stop = (): void => clearInterval(this.heartbeat);
+    this.signal.addEventListener('abort', stop, { once: true });
+    if (this.signal.aborted) stop();
+  }
+
+  /** Aborted when the client goes away before the end. */
+  get signal(): AbortSignal {
+    return this.stream.signal;
+  }
+
+  /**
+   * Sends one event, in the order of the calls. Resolves when it is handed over, which waits while the client does not
+   * read.
+   * @param event a name without line breaks
+   * @throws the signal's reason
+   */
+  send(event: string, data: unknown): Promise<void> {
+    this.heartbeat.refresh();
+    return this.stream.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+  }
+
+  /** Ends the stream after what was sent; resolves when it is out, or the client has gone. */
+  async end(): Promise<void> {
+    clearInterval(this.heartbeat);
+    await this.stream.end();
+  }
+
+  /** Keeps proxies from cutting a connection that seems dead, and finds out whether it is. */
+  private beat(): void {
+    if (this.stream.isIdle) this.stream.write(':\n\n').catch(() => {});
+  }
+}

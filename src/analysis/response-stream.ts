@@ -1,0 +1,75 @@
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import type { FastifyReply } from 'fastify';
+
+/**
+ * An answer that is written as it comes about; its head is out at once. The reply is taken over from Nest and Fastify:
+ * what fails from here on has to be told in the stream itself.
+ */
+export class ResponseStream {
+  /** Aborted when the client goes away before the end. */
+  readonly signal: AbortSignal;
+  private readonly raw: ServerResponse;
+  private last: Promise<void> = Promise.resolve();
+
+  constructor(
+    private readonly reply: FastifyReply,
+    contentType: string,
+  ) {
+    const controller = new AbortController();
+    const { raw } = reply;
+    this.raw = raw;
+    this.signal = controller.signal;
+    const gone = (): void => {
+      if (!raw.writableFinished) controller.abort(new DOMException('The client has gone.', 'AbortError'));
+    };
+    raw.once('close', gone);
+    if (raw.destroyed) gone();
+    const headers = {
+      'content-type': contentType,
+      'cache-control': 'private, no-store',
+      vary: 'Authorization',
+      // nginx would hold the answer back until it is whole.
+      'x-accel-buffering': 'no',
+    };
+    reply.headers(headers).hijack();
+    raw.writeHead(200, reply.getHeaders() as Record<string, string>);
+    raw.flushHeaders();
+  }
+
+  /** True while nothing waits for the client to read. */
+  get isIdle(): boolean {
+    return !this.raw.writableNeedDrain;
+  }
+
+  /**
+   * Writes in the order of the calls. Resolves when the text is handed over, which waits while the client does not read;
+   * who awaits it before he makes the next text keeps no more than one in memory.
+   * @throws the signal's reason
+   */
+  write(text: string): Promise<void> {
+    const written = this.last.then(() => this.writeWhenThereIsRoom(text));
+    this.last = written.catch(() => {});
+    return written;
+  }
+
+  /** Ends the answer after what was written; resolves when it is out, or the client has gone. */
+  async end(): Promise<void> {
+    await this.last;
+    if (this.signal.aborted) return;
+    const closed = once(this.raw, 'close');
+    this.raw.end();
+    await closed;
+    // The head could not say that the server would be closing: a connection that is kept would hold that up.
+    const { server } = this.reply.server;
+    if (!server.listening) server.closeIdleConnections();
+  }
+
+  private async writeWhenThereIsRoom(text: string): Promise<void> {
+    if (this.raw.writableNeedDrain && !this.signal.aborted) {
+      await once(this.raw, 'drain', { signal: this.signal }).catch(() => {});
+    }
+    this.signal.throwIfAborted();
+    this.raw.write(text);
+  }
+}
