@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
-import { PROBLEMS } from '../src/problem.filter.js';
+import { PROBLEMS } from '../src/request/problem.js';
 
 const page = readFileSync(new URL('../docs/errors.md', import.meta.url), 'utf8');
 const section = (heading: string): string => page.split(`\n## ${heading}`)[1]?.split('\n## ')[0] ?? '';

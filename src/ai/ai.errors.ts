@@ -68,7 +68,7 @@ export class ProviderFailedError extends AiError {
     readonly provider: string,
     readonly reason: string,
     /** Of HTTP, if it came to an answer. */
-    readonly status?: number,
+    readonly vendorStatus?: number,
     /** As the provider says. */
     readonly retryAfterMs?: number,
     options?: ErrorOptions,
@@ -82,11 +82,11 @@ export class ProviderRejectedError extends AiError {
   readonly code = 'provider_rejected';
   constructor(
     readonly provider: string,
-    readonly status: number,
+    readonly vendorStatus: number,
     readonly reason: string,
     options?: ErrorOptions,
   ) {
-    super(`Provider "${provider}" rejected the request with status ${status}: ${reason}.`, options);
+    super(`Provider "${provider}" rejected the request with status ${vendorStatus}: ${reason}.`, options);
   }
 }
 

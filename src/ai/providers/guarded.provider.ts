@@ -278,7 +278,7 @@ const REJECTS_ALL = [401, 403, 404];
 /** It is the provider's, not the content's and not the caller's. Who says when to come back is not at fault. */
 function isFault(error: unknown): boolean {
   if (error instanceof ProviderRateLimitedError) return error.retryAfterMs === undefined;
-  if (error instanceof ProviderRejectedError) return REJECTS_ALL.includes(error.status);
+  if (error instanceof ProviderRejectedError) return REJECTS_ALL.includes(error.vendorStatus);
   return error instanceof ProviderFailedError || error instanceof AnalysisTimeoutError;
 }
 

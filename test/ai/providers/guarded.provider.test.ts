@@ -244,7 +244,13 @@ describe('GuardedProvider', () => {
       Array.from({ length: 5 }, () => ask(provider).catch(({ code }: { code: string }) => code)),
     );
     // The place is passed on before the circuit knows.
-    expect(codes).toEqual(['provider_failed', 'provider_failed', 'circuit_open', 'circuit_open', 'circuit_open']);
+    expect(codes).toEqual([
+      'provider_failed',
+      'provider_failed',
+      'circuit_open',
+      'circuit_open',
+      'circuit_open',
+    ]);
   });
 
   it('leaves a pause at once when its caller leaves, and gives back the place', async () => {

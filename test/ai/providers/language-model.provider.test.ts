@@ -146,7 +146,7 @@ describe.each(VENDOR_NAMES)('%s', (name: VendorName) => {
   it('asks once, whatever happens', async () => {
     const before = vendor.calls.length;
     behave({ kind: 'status', status: 503 });
-    await expect(ask()).rejects.toMatchObject({ code: 'provider_failed', status: 503 });
+    await expect(ask()).rejects.toMatchObject({ code: 'provider_failed', vendorStatus: 503 });
     expect(vendor.calls.length).toBe(before + 1);
   });
 
