@@ -45,7 +45,10 @@ import { TelemetryModule } from './telemetry/telemetry.module.js';
     }),
     CacheModule.forRootAsync({ isGlobal: true, inject: [ConfigService], useFactory: cacheOptions }),
     AiModule.forRootAsync({ isGlobal: true, inject: [ConfigService], useFactory: aiOptions }),
-    AnalysisModule,
+    AnalysisModule.forRootAsync({
+      inject: [ConfigService],
+      useFactory: (config: ConfigService) => ({ heartbeatMs: environmentOf(config).STREAM_HEARTBEAT_MS }),
+    }),
     AdminModule,
     HealthModule,
   ],

@@ -39,7 +39,10 @@ export type AnalysisOutcome<T extends AnalysisType = AnalysisType> = Resolution<
 
 /** What is told of an analysis while it is awaited; the result is the last, and comes once. */
 export type AnalysisEvent<T extends AnalysisType = AnalysisType> =
-  AnalysisProgress | { readonly type: 'result'; readonly outcome: AnalysisOutcome<T> };
+  | AnalysisProgress
+  /** It is stored already: what follows is told from there. */
+  | { readonly type: 'replay'; readonly outcome: AnalysisOutcome<T> }
+  | { readonly type: 'result'; readonly outcome: AnalysisOutcome<T> };
 
 type TypedRequest<T extends AnalysisType> = AnalysisRequest & { readonly type: T };
 /** A policy that gives an outcome in any case. */
@@ -121,6 +124,7 @@ export class AiServiceManager {
       yield* queue;
       const outcome = await analysis;
       if (outcome === undefined) return;
+      if (outcome.kind === 'hit' && told.isBlank) yield { type: 'replay', outcome };
       yield* told.rest(outcome.entry.value);
       yield { type: 'result', outcome };
     } finally {

@@ -35,11 +35,18 @@ export const textPart = (text: string): string => TEXT + text;
 export class Transcript {
   private text = '';
   private run = 0;
+  private hasTold = false;
+
+  /** Nothing was told so far. */
+  get isBlank(): boolean {
+    return !this.hasTold;
+  }
 
   /** Parts of a run that began anew replace those of the one before. */
   take(part: string, run: number): AnalysisProgress {
     if (run !== this.run) this.text = '';
     this.run = run;
+    this.hasTold = true;
     const body = part.slice(1);
     switch (part[0]) {
       case ATTEMPT:

@@ -1,17 +1,21 @@
 import { createHash } from 'node:crypto';
-import { Controller, Delete, Get, HttpCode, Param, Post, Req, Res, UseGuards } from '@nestjs/common';
+import { Controller, Delete, Get, HttpCode, Inject, Param, Post, Req, Res, UseGuards } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { AiServiceManager } from '../ai/ai-service-manager.js';
 import { TenantGuard } from '../auth/auth.guards.js';
 import type { TenantRequest } from '../auth/auth.guards.js';
+import { acceptsEvents, sendAnalysisEvents } from './analysis-events.js';
 import {
   AnalysisNotFoundError,
   InvalidFileHashError,
   NotCachedError,
   UnsupportedMediaTypeError,
 } from './analysis.errors.js';
+import type { StreamOptions } from './analysis.options.js';
+import { STREAM_OPTIONS } from './analysis.options.js';
 import type { AnalysisInput } from './analysis.schema.js';
 import { inputFromJson } from './analysis.schema.js';
+import { answerOf } from './answer.js';
 import { cacheFieldsOf, cachePolicyOf, parseCacheControl } from './cache-headers.js';
 import { inputFromUpload } from './upload.js';
 
@@ -19,7 +23,10 @@ import { inputFromUpload } from './upload.js';
 @Controller('v1/analyses')
 @UseGuards(TenantGuard)
 export class AnalysisController {
-  constructor(private readonly ai: AiServiceManager) {}
+  constructor(
+    private readonly ai: AiServiceManager,
+    @Inject(STREAM_OPTIONS) private readonly streams: StreamOptions,
+  ) {}
 
   @Post()
   @HttpCode(200)
@@ -29,17 +36,20 @@ export class AnalysisController {
   ): Promise<unknown> {
     const begun = performance.now();
     const directives = parseCacheControl(request.headers['cache-control']);
-    const input = await readInput(request);
-    const outcome = await this.ai.analyze(
-      { tenant: tenantOf(request), ...input },
-      { ...cachePolicyOf(directives, Date.now), signal: signalOf(reply) },
-    );
+    const analysis = { tenant: tenantOf(request), ...(await readInput(request)) };
+    const policy = { ...cachePolicyOf(directives, Date.now), signal: signalOf(reply) };
+    if (acceptsEvents(request.headers.accept)) {
+      const { url } = request;
+      const { heartbeatMs } = this.streams;
+      return sendAnalysisEvents(this.ai.stream(analysis, policy), reply, { directives, url, heartbeatMs });
+    }
+    const outcome = await this.ai.analyze(analysis, policy);
     if (outcome === undefined) throw new NotCachedError();
     reply
       .headers(cacheFieldsOf(outcome, directives, Date.now()))
       .header('content-location', `/v1/analyses/${outcome.entry.value.fileHash}`)
       .header('server-timing', `total;dur=${(performance.now() - begun).toFixed(1)}`);
-    return outcome.entry.value;
+    return answerOf(outcome.entry.value);
   }
 
   @Get(':fileHash')
@@ -67,7 +77,7 @@ export class AnalysisController {
       reply.status(304);
       return undefined;
     }
-    return { fileHash, analyses: found.map(({ entry }) => entry.value) };
+    return { fileHash, analyses: found.map(({ entry }) => answerOf(entry.value)) };
   }
 
   @Delete(':fileHash')

@@ -273,12 +273,12 @@ const isTransient = (error: unknown): error is Transient =>
   error instanceof ProviderFailedError || error instanceof ProviderRateLimitedError;
 
 /** Of these statuses the key or the model is the cause: no other content will fare better. */
-const REJECTS_ALL = [401, 403, 404];
+const REJECTS_ALL: ReadonlySet<number> = new Set([401, 403, 404]);
 
 /** It is the provider's, not the content's and not the caller's. Who says when to come back is not at fault. */
 function isFault(error: unknown): boolean {
   if (error instanceof ProviderRateLimitedError) return error.retryAfterMs === undefined;
-  if (error instanceof ProviderRejectedError) return REJECTS_ALL.includes(error.vendorStatus);
+  if (error instanceof ProviderRejectedError) return REJECTS_ALL.has(error.vendorStatus);
   return error instanceof ProviderFailedError || error instanceof AnalysisTimeoutError;
 }
 
