@@ -6,6 +6,7 @@ import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { Logger } from 'nestjs-pino';
 import { acceptBodies } from './analysis/bodies.js';
 import { AppModule } from './app.module.js';
+import { Connections } from './connections.js';
 import { configModule, environmentOf, unknownVariables } from './config/config.module.js';
 import { InvalidEnvironmentError } from './config/environment.js';
 
@@ -36,6 +37,7 @@ async function bootstrap(): Promise<void> {
 /** SIGTERM and SIGINT: stop accepting, let the running requests finish, close the storages, leave. */
 function closeOnSignals(app: NestFastifyApplication, logger: Logger): void {
   let closing = false;
+  const connections = new Connections(app.getHttpServer());
   // A client that keeps its connection would keep the server from closing.
   app
     .getHttpAdapter()
@@ -46,6 +48,7 @@ function closeOnSignals(app: NestFastifyApplication, logger: Logger): void {
   const close = (signal: NodeJS.Signals): void => {
     if (closing) return;
     closing = true;
+    connections.close();
     logger.log(`${signal}: finishing the running requests`);
     setTimeout(() => {
       logger.error(`Not finished after ${SHUTDOWN_TIMEOUT_MS} ms: leaving`);

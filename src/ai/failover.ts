@@ -47,9 +47,9 @@ export async function firstAnswer<T extends AnalysisType>(
   const errors: unknown[] = [];
   for (const [index, provider] of providers.entries()) {
     const tryBegun = performance.now();
-    const leftMs = begun + deadlineMs - tryBegun;
+    const leftMs = Math.ceil(begun + deadlineMs - tryBegun);
     if (leftMs <= 0) break;
-    const budgetMs = index < providers.length - 1 ? leftMs / 2 : leftMs;
+    const budgetMs = index < providers.length - 1 ? Math.ceil(leftMs / 2) : leftMs;
     try {
       return { provider, answer: await traced(provider, request, budgetMs, options), failed };
     } catch (error) {

@@ -12,10 +12,7 @@ export class ResponseStream {
   private readonly raw: ServerResponse;
   private last: Promise<void> = Promise.resolve();
 
-  constructor(
-    private readonly reply: FastifyReply,
-    contentType: string,
-  ) {
+  constructor(reply: FastifyReply, contentType: string) {
     const controller = new AbortController();
     const { raw } = reply;
     this.raw = raw;
@@ -60,9 +57,6 @@ export class ResponseStream {
     const closed = once(this.raw, 'close');
     this.raw.end();
     await closed;
-    // The head could not say that the server would be closing: a connection that is kept would hold that up.
-    const { server } = this.reply.server;
-    if (!server.listening) server.closeIdleConnections();
   }
 
   private async writeWhenThereIsRoom(text: string): Promise<void> {

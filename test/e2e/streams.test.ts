@@ -199,9 +199,7 @@ it('an event stream has comments while nothing happens, and goes on to its end w
     const body = fresh();
     const leaving = new AbortController();
     const response = await stream(athena, body, {}, leaving.signal);
-    const reader = (response.body as ReadableStream<Uint8Array>)
-      .pipeThrough(new TextDecoderStream())
-      .getReader();
+    const reader = (response.body as ReadableStream).pipeThrough(new TextDecoderStream()).getReader();
     let text = '';
     while (!/^:$/m.test(text)) text += (await reader.read()).value ?? '';
     leaving.abort();

@@ -5,9 +5,10 @@ export interface ServerEvent {
   readonly data: any;
 }
 
-/** Reads `text/event-stream`; comments are dropped. Throws where the connection breaks. */
+/** Reads `text/event-stream`; comments are dropped. Throws where the connection breaks, or there is no stream. */
 export async function* eventsOf(response: Response): AsyncGenerator<ServerEvent, void, undefined> {
   let text = '';
+  if (response.status !== 200) throw new Error(await response.text());
   const pieces = (response.body ?? new ReadableStream()).pipeThrough(new TextDecoderStream());
   for await (const piece of pieces) {
     text += piece;

@@ -126,7 +126,7 @@ export class GuardedProvider implements AiProvider {
     this.checkRest(budgetMs);
     // Others do not wait for the call that tries whether it is well again.
     if (this.breaker.state === CircuitState.HalfOpen) throw this.circuitOpen();
-    const patience = AbortSignal.timeout(budgetMs);
+    const patience = AbortSignal.timeout(Math.ceil(budgetMs));
     try {
       return await this.breaker.execute(() =>
         this.bulkhead.run(
@@ -189,7 +189,7 @@ export class GuardedProvider implements AiProvider {
     attempt: number,
     deadline: number,
   ): Promise<ProviderAnswer<T>> {
-    const timeoutMs = Math.max(1, Math.min(this.options.timeoutMs, deadline - this.now()));
+    const timeoutMs = Math.max(1, Math.min(this.options.timeoutMs, Math.ceil(deadline - this.now())));
     this.counts.attempts += 1;
     context.onAttempt(attempt);
     try {
