@@ -84,7 +84,7 @@ export interface GetOrSetOptions<T = unknown> extends FreshnessOptions {
   /**
    * Called with each part of the running computation, from its first one on, in order; `run` (0, 1, …) rises when a
    * computation begins anew (whoever ran it has died, or Redis has), and its parts begin anew too. Not called after the
-   * call has settled, nor after it has thrown. Not all need have been told then: the value says all.
+   * call has settled: what had not got through by then is in the value. One that throws is not called again.
    */
   readonly onPart?: PartListener;
   /** What becomes of a computation when all who waited have left, on whatever instance. Default `abort`. */

@@ -56,9 +56,9 @@ export class LedParts {
     this.timer = options.timers.set(FIRST_LOOK_MS, () => this.fire());
   }
 
-  /** The news of those who follow. */
+  /** The news of those who follow: of the first, of the first who wants parts, or that nobody is left. */
   noticed(): void {
-    if (!this.isWanted) this.turns.ask();
+    this.turns.ask();
   }
 
   /** With each renewal of the lease. */

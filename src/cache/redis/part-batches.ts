@@ -21,9 +21,10 @@ export class PartBatches {
 
   constructor(private readonly parts: readonly string[]) {}
 
-  /** The batches to be sent when so many are there; none if all are. */
+  /** The batches to be sent when so many are there; none if all are, or more than were made. */
   from(index: number): readonly (readonly string[])[] {
     const batches: (readonly string[])[] = [];
+    if (index > this.ends.length) return batches;
     let characters = 0;
     for (let at = index; characters < SENDING_CHARACTERS; at += 1) {
       const start = this.ends[at - 1] ?? 0;
@@ -37,9 +38,9 @@ export class PartBatches {
     return batches;
   }
 
-  /** Whether all parts are in that many batches. */
+  /** Whether nothing is left to be sent when so many are there. */
   areAllIn(count: number): boolean {
-    return (this.ends[count - 1] ?? 0) === this.parts.length;
+    return count > this.ends.length || (this.ends[count - 1] ?? 0) === this.parts.length;
   }
 
   private endAfter(start: number): number {

@@ -331,7 +331,6 @@ if type(level) ~= 'string' or (wants and level ~= 'parts') then
   mention(KEYS[2])
 elseif redis.call('PTTL', KEYS[2]) < tonumber(ARGV[1]) / 2 then
   redis.pcall('PEXPIRE', KEYS[2], ARGV[1])
-  mention(KEYS[2])
 end
 local token = wants and redis.pcall('LINDEX', KEYS[3], 0)
 if type(token) ~= 'string' or redis.pcall('GET', KEYS[1]) ~= token then return {'', {}, 0} end
