@@ -2,8 +2,10 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Keyspace } from '../../../src/cache/redis/keyspace.js';
 import { slotOf, tagsOfParts } from '../../../src/cache/redis/slots.js';
 import { examineRedis } from '../../../src/cache/redis/examination.js';
+import { until } from '../../support/coherence.js';
 import { judge, SOUND, survive } from '../../support/failover.js';
 import { Fleet, FleetLoad } from '../../support/fleet.js';
+import { Heard, Narrated, never } from '../../support/narrated.js';
 import type { ClusterNode } from '../../support/redis-cluster.js';
 import { RedisClusterServers } from '../../support/redis-cluster.js';
 
@@ -47,6 +49,29 @@ describe('three instances on a cluster', () => {
     });
     const { steps } = await examineRedis({ ...fleet.settings, nodes: [{ host: '127.0.0.1', port: 1 }] });
     expect(steps).toMatchObject([{ ok: false, problem: expect.stringContaining('Nothing listens') }]);
+  });
+
+  it("hear the parts of each other's computations, on every master", async () => {
+    const [a, b] = fleet.caches;
+    const all = Array.from({ length: 12 }, (_, n) => {
+      const [key, story, heard] = [`story:${n}`, new Narrated(), new Heard()];
+      return { key, story, heard, mine: a?.getOrSet(key, story.factory) };
+    });
+    expect(
+      new Set(
+        await Promise.all(all.map(async ({ key }) => (await redis.masterOf(keyspace.physical(key))).port)),
+      ).size,
+    ).toBe(3);
+    await Promise.all(all.map(({ story }) => story.begun));
+    for (const { story } of all) story.tell('one ', 'two ');
+    const theirs = all.map(({ key, heard }) => b?.getOrSet(key, never, { onPart: heard.onPart }));
+    await until(() => all.every(({ heard }) => heard.parts.length === 2));
+    for (const { story } of all) story.tell('three');
+    await until(() => all.every(({ heard }) => heard.text === 'one two three'));
+    for (const { story } of all) story.end();
+    expect(new Set(await Promise.all([...theirs, ...all.map(({ mine }) => mine)]))).toEqual(
+      new Set(['one two three']),
+    );
   });
 
   it.each([
