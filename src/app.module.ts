@@ -47,7 +47,16 @@ import { TelemetryModule } from './telemetry/telemetry.module.js';
     AiModule.forRootAsync({ isGlobal: true, inject: [ConfigService], useFactory: aiOptions }),
     AnalysisModule.forRootAsync({
       inject: [ConfigService],
-      useFactory: (config: ConfigService) => ({ heartbeatMs: environmentOf(config).STREAM_HEARTBEAT_MS }),
+      useFactory: (config: ConfigService) => {
+        const { BATCH_MAX_ITEMS, BATCH_CONCURRENCY, STREAM_HEARTBEAT_MS, MAX_FILE_BYTES } =
+          environmentOf(config);
+        return {
+          maxItems: BATCH_MAX_ITEMS,
+          concurrency: BATCH_CONCURRENCY,
+          heartbeatMs: STREAM_HEARTBEAT_MS,
+          maxFileBytes: MAX_FILE_BYTES,
+        };
+      },
     }),
     AdminModule,
     HealthModule,

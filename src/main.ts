@@ -28,7 +28,10 @@ async function bootstrap(): Promise<void> {
   const config = app.get(ConfigService);
   const environment = environmentOf(config);
   for (const name of unknownVariables(config)) logger.warn(`${name} is set, but Athena has no such variable`);
-  await acceptBodies(adapter.getInstance(), environment.MAX_FILE_BYTES);
+  await acceptBodies(adapter.getInstance(), {
+    maxFileBytes: environment.MAX_FILE_BYTES,
+    maxItems: environment.BATCH_MAX_ITEMS,
+  });
   closeOnSignals(app, logger);
   await app.listen(environment.PORT, environment.HOST);
   logger.log(`Athena listens on ${await app.getUrl()}`);

@@ -18,13 +18,6 @@ export interface AnalysisEventsOptions {
 /** So long the head waits for the first event, which may be a failure with a status of its own. */
 const HEAD_WAIT_MS = 250;
 
-/** Whether an `Accept` names the media type of server-sent events (RFC 9110 section 12.5.1). */
-export const acceptsEvents = (accept = ''): boolean =>
-  accept
-    .slice(0, 1_000)
-    .split(',')
-    .some((range) => /^\s*text\/event-stream\s*(;(?!.*\bq=0(\.0*)?\s*(;|$)).*)?$/i.test(range));
-
 type Events = AsyncIterator<AnalysisEvent, void, undefined>;
 
 /**

@@ -2,21 +2,17 @@ import { createHash } from 'node:crypto';
 import { Controller, Delete, Get, HttpCode, Inject, Param, Post, Req, Res, UseGuards } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { AiServiceManager } from '../ai/ai-service-manager.js';
-import { TenantGuard } from '../auth/auth.guards.js';
+import { TenantGuard, tenantOf } from '../auth/auth.guards.js';
 import type { TenantRequest } from '../auth/auth.guards.js';
-import { acceptsEvents, sendAnalysisEvents } from './analysis-events.js';
-import {
-  AnalysisNotFoundError,
-  InvalidFileHashError,
-  NotCachedError,
-  UnsupportedMediaTypeError,
-} from './analysis.errors.js';
-import type { StreamOptions } from './analysis.options.js';
-import { STREAM_OPTIONS } from './analysis.options.js';
+import { sendAnalysisEvents } from './analysis-events.js';
+import { AnalysisNotFoundError, InvalidFileHashError, UnsupportedMediaTypeError } from './analysis.errors.js';
+import { AnalysisOptions } from './analysis.options.js';
 import type { AnalysisInput } from './analysis.schema.js';
 import { inputFromJson } from './analysis.schema.js';
 import { answerOf } from './answer.js';
 import { cacheFieldsOf, cachePolicyOf, parseCacheControl } from './cache-headers.js';
+import { acceptsEvents } from './event-stream.js';
+import { resolveAnalysis } from './resolve-analysis.js';
 import { inputFromUpload } from './upload.js';
 
 /** The HTTP face of `AiServiceManager`. */
@@ -25,7 +21,7 @@ import { inputFromUpload } from './upload.js';
 export class AnalysisController {
   constructor(
     private readonly ai: AiServiceManager,
-    @Inject(STREAM_OPTIONS) private readonly streams: StreamOptions,
+    @Inject(AnalysisOptions) private readonly options: AnalysisOptions,
   ) {}
 
   @Post()
@@ -37,14 +33,13 @@ export class AnalysisController {
     const begun = performance.now();
     const directives = parseCacheControl(request.headers['cache-control']);
     const analysis = { tenant: tenantOf(request), ...(await readInput(request)) };
-    const policy = { ...cachePolicyOf(directives, Date.now), signal: signalOf(reply) };
+    const signal = signalOf(reply);
     if (acceptsEvents(request.headers.accept)) {
-      const { url } = request;
-      const { heartbeatMs } = this.streams;
-      return sendAnalysisEvents(this.ai.stream(analysis, policy), reply, { directives, url, heartbeatMs });
+      const events = this.ai.stream(analysis, { ...cachePolicyOf(directives, Date.now), signal });
+      const { heartbeatMs } = this.options;
+      return sendAnalysisEvents(events, reply, { directives, url: request.url, heartbeatMs });
     }
-    const outcome = await this.ai.analyze(analysis, policy);
-    if (outcome === undefined) throw new NotCachedError();
+    const outcome = await resolveAnalysis(this.ai, analysis, directives, signal);
     reply
       .headers(cacheFieldsOf(outcome, directives, Date.now()))
       .header('content-location', `/v1/analyses/${outcome.entry.value.fileHash}`)
@@ -94,11 +89,6 @@ async function readInput(request: TenantRequest): Promise<AnalysisInput> {
   if (/^application\/json\b/i.test(contentType ?? '')) return inputFromJson(request.body);
   if (request.isMultipart()) return inputFromUpload(request);
   throw new UnsupportedMediaTypeError(contentType);
-}
-
-function tenantOf({ tenant }: TenantRequest): string {
-  if (tenant === undefined) throw new TypeError('TenantGuard has not run.');
-  return tenant;
 }
 
 /** Aborted when the client goes away before its answer is out. */

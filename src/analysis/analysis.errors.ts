@@ -18,11 +18,49 @@ export class InvalidBase64Error extends RequestError {
   }
 }
 
-/** The body is neither JSON nor multipart. */
+/** The body is of none of the types that are understood there. */
 export class UnsupportedMediaTypeError extends RequestError {
   readonly code = 'unsupported_media_type';
-  constructor(readonly received: string | undefined) {
-    super(`Send application/json or multipart/form-data; got ${received ?? 'no Content-Type'}.`);
+  constructor(
+    readonly received: string | undefined,
+    accepted = 'application/json or multipart/form-data',
+  ) {
+    super(`Send ${accepted}; got ${received ?? 'no Content-Type'}.`);
+  }
+}
+
+/** The body is larger than anything that would be taken could make it. */
+export class BodyTooLargeError extends RequestError {
+  readonly code = 'body_too_large';
+  constructor(readonly maxBytes: number) {
+    super(`The body has more than ${maxBytes} bytes.`);
+  }
+}
+
+/** One line of a batch is longer than any file could make it. */
+export class ItemTooLargeError extends RequestError {
+  readonly code = 'item_too_large';
+  constructor(
+    readonly line: number,
+    readonly maxBytes: number,
+  ) {
+    super(`Line ${line} has more than ${maxBytes} bytes.`);
+  }
+}
+
+/** The batch has more items than it may. */
+export class TooManyItemsError extends RequestError {
+  readonly code = 'too_many_items';
+  constructor(readonly maxItems: number) {
+    super(`The batch has more than ${maxItems} items.`);
+  }
+}
+
+/** An earlier item of the batch has the same id. */
+export class DuplicateIdError extends RequestError {
+  readonly code = 'duplicate_id';
+  constructor(readonly id: string) {
+    super(`id: ${JSON.stringify(id)} is the id of an earlier item of this batch.`);
   }
 }
 

@@ -1,7 +1,8 @@
-/** Of event streams. */
-export interface StreamOptions {
-  /** A comment is sent after so long without an event, in milliseconds. */
+import type { BatchLimits } from './batch-limits.js';
+
+/** What `AnalysisModule.forRoot` takes. */
+export interface AnalysisOptions extends BatchLimits {
+  /** A comment is sent in an event stream after so long without an event, in milliseconds. */
   readonly heartbeatMs: number;
 }
-
-export const STREAM_OPTIONS: unique symbol = Symbol('StreamOptions');
+export const AnalysisOptions: unique symbol = Symbol('AnalysisOptions');

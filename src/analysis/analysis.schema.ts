@@ -33,7 +33,11 @@ export interface AnalysisInput {
 
 /** @throws InvalidRequestError, InvalidBase64Error */
 export function inputFromJson(body: unknown): AnalysisInput {
-  const { content, encoding, ...fields } = validate(analysisBodySchema, body);
+  return inputOf(validate(analysisBodySchema, body));
+}
+
+/** @throws InvalidBase64Error */
+export function inputOf({ content, encoding, ...fields }: z.infer<typeof analysisBodySchema>): AnalysisInput {
   return { ...fields, content: encoding === 'base64' ? decodeBase64(content) : Buffer.from(content, 'utf8') };
 }
 

@@ -1,6 +1,9 @@
 import type { Analysis } from '../ai/analysis-cache-manager.js';
 
-/** An analysis as clients get it. The transcript is for streams, which tell it piece by piece. */
-export function answerOf({ transcript: _, ...analysis }: Analysis): Omit<Analysis, 'transcript'> {
+/** Without the transcript, which streams tell piece by piece. */
+export type Answer = Omit<Analysis, 'transcript'>;
+
+/** An analysis as clients get it. */
+export function answerOf({ transcript: _, ...analysis }: Analysis): Answer {
   return analysis;
 }

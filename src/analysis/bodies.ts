@@ -1,38 +1,46 @@
 import multipart from '@fastify/multipart';
-import type { FastifyInstance } from 'fastify';
-import { InvalidJsonError } from './analysis.errors.js';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { strictJson } from './strict-json.js';
 
 /** JSON may spell one byte of a file in six (`\u0000`). */
 const JSON_BYTES_PER_FILE_BYTE = 6;
 const OTHER_FIELDS_BYTES = 64 * 1024;
 
-/**
- * Teaches the server the two bodies of an analysis, both bounded. JSON must be UTF-8, without names that reach for a
- * prototype: what would have to be changed on its way in is refused.
- */
-export async function acceptBodies(server: FastifyInstance, maxFileBytes: number): Promise<void> {
-  const bodyLimit = maxFileBytes * JSON_BYTES_PER_FILE_BYTE + OTHER_FIELDS_BYTES;
-  const parse = server.getDefaultJsonParser('error', 'error');
-  const utf8 = new TextDecoder('utf-8', { fatal: true });
-  server.addContentTypeParser<Buffer>(
+/** The most that a batch in one JSON text may have: parsing it holds up everybody else. */
+const MAX_JSON_BATCH_BYTES = 16 * 1024 * 1024;
+
+export const BATCH_PATH = '/v1/analyses/batch';
+export const NDJSON_TYPES = ['application/x-ndjson', 'application/jsonl'] as const;
+
+export interface BodyLimits {
+  /** The largest file, in bytes. */
+  readonly maxFileBytes: number;
+  /** The most items of a batch. */
+  readonly maxItems: number;
+}
+
+/** The most bytes that a file with its fields takes as JSON. */
+export function maxJsonBytes(maxFileBytes: number): number {
+  return maxFileBytes * JSON_BYTES_PER_FILE_BYTE + OTHER_FIELDS_BYTES;
+}
+
+/** Teaches the server the bodies of an analysis and of a batch, all bounded; NDJSON is left to who reads it. */
+export async function acceptBodies(
+  server: FastifyInstance,
+  { maxFileBytes, maxItems }: BodyLimits,
+): Promise<void> {
+  const bodyLimit = maxJsonBytes(maxFileBytes);
+  const parse = strictJson(server);
+  server.addContentTypeParser(
     'application/json',
     { parseAs: 'buffer', bodyLimit },
-    (request, body, done) => {
-      try {
-        const text = utf8.decode(body);
-        void parse(request, text, (error, value) => (error ? done(invalidJson(error)) : done(null, value)));
-      } catch (error) {
-        done(invalidJson(error));
-      }
-    },
+    async (request: FastifyRequest, body: Buffer) => parse(request, body, 'The body'),
   );
+  server.addHook('onRoute', (route) => {
+    if (route.url === BATCH_PATH) route.bodyLimit = Math.min(bodyLimit * maxItems, MAX_JSON_BATCH_BYTES);
+  });
+  server.addContentTypeParser([...NDJSON_TYPES], (_request, _payload, done) => done(null));
   await server.register(multipart, {
     limits: { fileSize: maxFileBytes, files: 1, fields: 8, fieldSize: 1024, parts: 16, headerPairs: 100 },
   });
-}
-
-/** An error of our own, because the framework would turn a SyntaxError into its own kind. */
-function invalidJson(cause: unknown): InvalidJsonError {
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new InvalidJsonError(`The body is not valid JSON in UTF-8: ${reason}`, { cause });
 }

@@ -6,6 +6,13 @@ export interface EventStreamOptions {
   readonly heartbeatMs?: number;
 }
 
+/** Whether an `Accept` names the media type of server-sent events (RFC 9110 section 12.5.1). */
+export const acceptsEvents = (accept = ''): boolean =>
+  accept
+    .slice(0, 1_000)
+    .split(',')
+    .some((range) => /^\s*text\/event-stream\s*(;(?!.*\bq=0(\.0*)?\s*(;|$)).*)?$/i.test(range));
+
 /** An answer as server-sent events (`text/event-stream`), each with its name and JSON as its data. */
 export class EventStream {
   private readonly stream: ResponseStream;

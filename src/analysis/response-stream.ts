@@ -9,19 +9,18 @@ import type { FastifyReply } from 'fastify';
 export class ResponseStream {
   /** Aborted when the client goes away before the end. */
   readonly signal: AbortSignal;
+  private readonly controller = new AbortController();
   private readonly raw: ServerResponse;
   private last: Promise<void> = Promise.resolve();
 
   constructor(reply: FastifyReply, contentType: string) {
-    const controller = new AbortController();
     const { raw } = reply;
     this.raw = raw;
-    this.signal = controller.signal;
-    const gone = (): void => {
-      if (!raw.writableFinished) controller.abort(new DOMException('The client has gone.', 'AbortError'));
-    };
-    raw.once('close', gone);
-    if (raw.destroyed) gone();
+    this.signal = this.controller.signal;
+    raw.once('close', () => this.gone());
+    // Of a connection that broke; `close` follows.
+    raw.on('error', () => {});
+    if (raw.destroyed) this.gone();
     const headers = {
       'content-type': contentType,
       'cache-control': 'private, no-store',
@@ -54,15 +53,21 @@ export class ResponseStream {
   async end(): Promise<void> {
     await this.last;
     if (this.signal.aborted) return;
-    const closed = once(this.raw, 'close');
+    const closed = once(this.raw, 'close').catch(() => {});
     this.raw.end();
     await closed;
+  }
+
+  private gone(): void {
+    if (this.raw.writableFinished) return;
+    this.controller.abort(new DOMException('The client has gone.', 'AbortError'));
   }
 
   private async writeWhenThereIsRoom(text: string): Promise<void> {
     if (this.raw.writableNeedDrain && !this.signal.aborted) {
       await once(this.raw, 'drain', { signal: this.signal }).catch(() => {});
     }
+    if (this.raw.destroyed) this.gone();
     this.signal.throwIfAborted();
     this.raw.write(text);
   }

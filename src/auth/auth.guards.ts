@@ -33,6 +33,12 @@ export class TenantGuard implements CanActivate {
   }
 }
 
+/** The tenant that `TenantGuard` has found. */
+export function tenantOf({ tenant }: TenantRequest): string {
+  if (tenant === undefined) throw new TypeError('TenantGuard has not run.');
+  return tenant;
+}
+
 /** Lets administrators in; open only while no key at all is set and the server is on loopback. */
 @Injectable()
 export class AdminGuard implements CanActivate {

@@ -225,6 +225,8 @@ const variables = z.object({
   STREAM_HEARTBEAT_MS: wholeNumber(100, HOUR_MS).default(15_000),
   ...ofVendors,
   MAX_FILE_BYTES: wholeNumber(1, MIB).default(MIB),
+  BATCH_MAX_ITEMS: wholeNumber(1, 10_000).default(100),
+  BATCH_CONCURRENCY: wholeNumber(1, 256).default(8),
   LOCAL_PROCESSES: wholeNumber(1, 64).default(2),
   LOCAL_TIMEOUT_MS: wholeNumber(100, 120_000).default(5000),
   LOCAL_QUEUE: wholeNumber(0, 10_000).default(64),
@@ -247,7 +249,7 @@ export const SECRET_NAMES = [
 ] as const satisfies readonly (keyof Environment)[];
 
 /** Names that would be ours if they were spelled right; a variable of this shape that is none of ours is reported. */
-const OWN_PREFIX = /^(ATHENA|REDIS|CACHE|AI|LOCAL|STREAM)_/;
+const OWN_PREFIX = /^(ATHENA|REDIS|CACHE|AI|BATCH|LOCAL|STREAM)_/;
 
 type Raw = Readonly<Record<string, unknown>>;
 interface Fault {
