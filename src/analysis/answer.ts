@@ -4,6 +4,7 @@ import type { Analysis } from '../ai/analysis-cache-manager.js';
 export type Answer = Omit<Analysis, 'transcript'>;
 
 /** An analysis as clients get it. */
-export function answerOf({ transcript: _, ...analysis }: Analysis): Answer {
-  return analysis;
+export function answerOf(analysis: Analysis): Answer {
+  const { transcript: _, ...answer } = analysis;
+  return answer;
 }
