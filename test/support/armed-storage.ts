@@ -5,7 +5,7 @@ import { openRedis } from '../../src/cache/redis/open-redis.js';
 import type { RedisSettings } from '../../src/cache/redis/client.js';
 import { RedisSide } from '../../src/cache/redis/redis-side.js';
 import { HybridLogicalClock } from '../../src/cache/replication/clock.js';
-import type { EncryptionKey } from '../../src/cache/storage/envelope.js';
+import type { EnvelopeOptions } from '../../src/cache/storage/envelope.js';
 import { EnvelopeCodec } from '../../src/cache/storage/envelope.js';
 import { MemoryCacheStorage } from '../../src/cache/storage/memory.storage.js';
 import { ReplicatedCacheStorage } from '../../src/cache/storage/replicated.storage.js';
@@ -35,7 +35,7 @@ interface Options {
   readonly redis?: Partial<RedisSettings>;
   /** How it is to learn of changes. Default `armed`: by Redis. */
   readonly by?: InvalidationStats['state'];
-  readonly encryptionKeys?: readonly EncryptionKey[];
+  readonly envelope?: EnvelopeOptions;
   /** Of the replica, which looks at the marks then. Default 50. */
   readonly lookMs?: number;
 }
@@ -43,7 +43,7 @@ interface Options {
 /** An instance with memory, which learns of changes already. */
 export async function startArmedStorage(
   port: number,
-  { redis, by = 'armed', lookMs = 50, encryptionKeys = [], ...beats }: Options,
+  { redis, by = 'armed', lookMs = 50, envelope = {}, ...beats }: Options,
 ): Promise<ReplicatedCacheStorage> {
   const clock = new HybridLogicalClock(randomBytes(8).toString('hex'));
   const connection = openRedis({ ...settingsOf(port), ...redis });
@@ -51,7 +51,7 @@ export async function startArmedStorage(
   const storage = new ReplicatedCacheStorage({
     local: new MemoryCacheStorage({ maxBytes: 2 ** 25, now: () => clock.time() }),
     clock,
-    codec: new EnvelopeCodec({ encryptionKeys }),
+    codec: new EnvelopeCodec(envelope),
     shared: new RedisSide({ connection, maxLifeMs: MAX_LIFE_MS, ...beats }),
     maxLifeMs: MAX_LIFE_MS,
     heartbeatMs: lookMs,

@@ -46,6 +46,7 @@ export class LedParts {
   private isWanted = false;
   /** Nothing is tried before the next renewal. */
   private isPaused = false;
+  private isUnsealable = false;
   private failures = 0;
   private hasEnded = false;
   private unfollow: (() => void) | undefined;
@@ -90,8 +91,7 @@ export class LedParts {
     this.clearTimer();
     if (this.isPaused) return;
     try {
-      const batches = this.isWanted ? this.made.from(this.sent) : [];
-      const sealed = batches.map((batch, at) => this.seal(batch, this.sent + at));
+      const sealed = this.isWanted ? this.sealed() : [];
       const relayed = await store.relay(key, { token, index: this.sent }, sealed);
       this.failures = 0;
       if (!this.hasEnded) this.heed(relayed);
@@ -124,12 +124,22 @@ export class LedParts {
     if (isRefused) {
       this.isPaused = true;
       this.options.onFault(new Error('Redis took no parts.'));
-    } else if (!this.made.areAllIn(this.sent)) this.turns.ask();
+    } else if (!this.isUnsealable && !this.made.areAllIn(this.sent)) this.turns.ask();
   }
 
-  private seal(batch: readonly string[], index: number): Buffer {
-    const { key, token, codec } = this.options;
-    return codec.seal(key, { token, index }, batch);
+  /** What is missing in Redis. A part that is too large for an envelope ends it: the next ones would leave a gap. */
+  private sealed(): Buffer[] {
+    const { key, token, codec, onFault } = this.options;
+    if (this.isUnsealable) return [];
+    try {
+      return this.made
+        .from(this.sent)
+        .map((batch, at) => codec.seal(key, { token, index: this.sent + at }, batch));
+    } catch (error) {
+      onFault(error);
+      this.isUnsealable = true;
+      return [];
+    }
   }
 
   private wait(): AbortController {

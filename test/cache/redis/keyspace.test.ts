@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { assert, constantFrom, integer, oneof, property, string } from 'fast-check';
-import { Keyspace } from '../../../src/cache/redis/keyspace.js';
+import { Keyspace, placeOf } from '../../../src/cache/redis/keyspace.js';
 
 const anyText = oneof(
   string({ unit: 'binary' }),
@@ -32,6 +32,21 @@ describe('Keyspace', () => {
     const physical = new Keyspace('athena:', 'a{b}').physical('x}{y');
     expect(physical.match(/[{}]/g)).toEqual(['{', '}']);
     expect(physical.indexOf('}')).toBe(physical.length - 1);
+  });
+
+  it('finds out what a name stands for', () => {
+    assert(
+      property(anyText, anyText, (namespace, key) => {
+        const keyspace = new Keyspace('p:', namespace);
+        const place = { namespace, key, isLease: false };
+        for (const name of keyspace.all(key).slice(0, 2)) expect(placeOf('p:', name)).toEqual(place);
+        expect(placeOf('p:', keyspace.lease(key))).toEqual({ ...place, isLease: true });
+        const [interest, parts] = keyspace.relay(key);
+        expect(placeOf('p:', interest)).toEqual({ ...place, relay: 'interest' });
+        expect(placeOf('p:', parts)).toEqual({ ...place, relay: 'parts' });
+        expect(placeOf('p:', keyspace.marks)).toEqual({ namespace, key: undefined, isLease: false });
+      }),
+    );
   });
 
   it('escapes patterns', () => {

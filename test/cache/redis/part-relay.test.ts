@@ -213,6 +213,32 @@ describe('a computation that others follow', () => {
     await until(async () => (await redis.raw.keys('t:default:[fop]:*')).length === 0);
   });
 
+  it('goes on where a part is too large to be passed on', async () => {
+    const envelope = { maxValueBytes: 1000 };
+    const [a, b] = [await start({ envelope }), await start({ envelope })];
+    const [story, second, heard] = [new Narrated(), new Narrated(), new Heard()];
+    const ofA = new AbortController();
+    const mine = a.cache.getOrSet('key', story.factory, { signal: ofA.signal });
+    await story.begun;
+    story.tell('small');
+    const theirs = b.cache.getOrSet('key', second.factory, { onPart: heard.onPart });
+    await until(() => heard.text === 'small');
+    ofA.abort(new Error('gone'));
+    await expect(mine).rejects.toThrow('gone');
+    story.tell('x'.repeat(2000), 'small');
+    for (let renewal = 0; renewal < 4; renewal += 1) await called('pexpire');
+    expect(story.isAborted).toBe(false);
+    expect(a.storage.stats().faults).toBe(1);
+    expect(heard.text).toBe('small');
+    // What can't be stored either is nothing to the other one.
+    story.end();
+    await second.begun;
+    second.tell('own');
+    second.end();
+    expect(await theirs).toBe('own');
+    expect(heard.runs).toEqual([['small'], ['own']]);
+  });
+
   it('gives them its value when its own callers have left', async () => {
     const [a, b] = [await start(), await start()];
     const ofA = new AbortController();
@@ -409,7 +435,7 @@ describe('the log in Redis', () => {
     const secret = 'The password of the vault.';
     const bytes = async (): Promise<string> => (await redis.raw.lrangeBuffer(LOG, 0, -1)).join('|');
     for (const keys of [[], [{ id: 'k1', key: randomBytes(32) }]]) {
-      const options = { encryptionKeys: keys };
+      const options = { envelope: { encryptionKeys: keys } };
       const [a, b] = [await start(options), await start(options)];
       const { story, heard, mine, theirs } = await followed(a, b, undefined);
       story.tell(secret);
@@ -425,8 +451,8 @@ describe('the log in Redis', () => {
 
   it('is not read by who has not the key', async () => {
     const [a, b] = [
-      await start({ encryptionKeys: [{ id: 'k1', key: randomBytes(32) }] }),
-      await start({ encryptionKeys: [{ id: 'k2', key: randomBytes(32) }] }),
+      await start({ envelope: { encryptionKeys: [{ id: 'k1', key: randomBytes(32) }] } }),
+      await start({ envelope: { encryptionKeys: [{ id: 'k2', key: randomBytes(32) }] } }),
     ];
     const [first, second, heard] = [new Narrated(), new Narrated(), new Heard()];
     const mine = a.cache.getOrSet('key', first.factory);
