@@ -87,3 +87,11 @@ export class NotCachedError extends RequestError {
     super('No stored analysis satisfies the request, and only-if-cached forbids to compute one.');
   }
 }
+
+/** This instance is leaving, and begins nothing more. */
+export class ShuttingDownError extends RequestError {
+  readonly code = 'shutting_down';
+  constructor() {
+    super('This instance is shutting down.');
+  }
+}

@@ -1,3 +1,4 @@
+import type { BeforeApplicationShutdown } from '@nestjs/common';
 import { Controller, Inject, Logger, Post, Req, Res, UseGuards } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { AiServiceManager } from '../ai/ai-service-manager.js';
@@ -6,6 +7,7 @@ import type { TenantRequest } from '../auth/auth.guards.js';
 import type { ProblemDocument } from '../request/problem.js';
 import { problemOf } from '../request/problem.js';
 import { AnalysisOptions } from './analysis.options.js';
+import { ShuttingDownError } from './analysis.errors.js';
 import { Batch } from './batch.js';
 import { batchItemsOf } from './batch-items.js';
 import { openBatchOutput } from './batch-output.js';
@@ -17,8 +19,9 @@ import { discardBody } from './discard-body.js';
 /** Many analyses in one request. */
 @Controller(BATCH_PATH)
 @UseGuards(TenantGuard)
-export class BatchController {
+export class BatchController implements BeforeApplicationShutdown {
   private readonly logger = new Logger('Http');
+  private readonly closing = new AbortController();
 
   constructor(
     private readonly ai: AiServiceManager,
@@ -36,6 +39,7 @@ export class BatchController {
       tenant: tenantOf(request),
       directives: parseCacheControl(request.headers['cache-control']),
       concurrency,
+      stop: this.closing.signal,
       problem,
     });
     const end = await batch.run(items).then(
@@ -46,6 +50,11 @@ export class BatchController {
     discardBody(request.raw);
     // A client that has gone needs no end.
     if (end !== undefined) await output.end(end).catch(() => {});
+  }
+
+  /** A batch may take longer than a shutdown waits: it says so where it ends. */
+  beforeApplicationShutdown(): void {
+    this.closing.abort(new ShuttingDownError());
   }
 
   private problem(error: unknown, url: string): ProblemDocument {

@@ -15,6 +15,8 @@ export interface BatchOptions {
   readonly directives: CacheDirectives;
   /** Items that are analysed at once. */
   readonly concurrency: number;
+  /** No item is begun once this is aborted. */
+  readonly stop: AbortSignal;
   /** The problem document of an error. */
   readonly problem: (error: unknown) => ProblemDocument;
 }
@@ -31,10 +33,11 @@ export class Batch {
 
   /**
    * All items; how many there were of each kind.
-   * @throws where the items cannot be read any further, or the client has gone
+   * @throws where the items cannot be read any further, the client has gone, or `stop` is aborted
    */
   async run(items: AsyncIterator<BatchItem, unknown, undefined>): Promise<BatchCounts> {
-    await forEachAtOnce(items, this.options.concurrency, (item) => this.analyze(item));
+    const { concurrency, stop } = this.options;
+    await forEachAtOnce(items, concurrency, (item) => this.analyze(item), stop);
     return this.done;
   }
 

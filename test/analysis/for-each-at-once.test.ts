@@ -70,4 +70,23 @@ describe('forEachAtOnce', () => {
     await expect(all).rejects.toThrow('three');
     expect(source.asked).toBeLessThanOrEqual(6);
   });
+
+  it('begins nothing more once it is stopped', async () => {
+    const source = numbers(100);
+    const stop = new AbortController();
+    const handled: number[] = [];
+    const all = forEachAtOnce(
+      source.items,
+      2,
+      async (number) => {
+        await turn();
+        if (number === 2) stop.abort(new Error('stopped'));
+        handled.push(number);
+      },
+      stop.signal,
+    );
+    await expect(all).rejects.toThrow('stopped');
+    expect(handled).toHaveLength(source.asked);
+    expect(source.asked).toBeLessThanOrEqual(4);
+  });
 });
