@@ -1,0 +1,35 @@
+import { Athena } from '../../test/support/athena.js';
+import { RedisServer } from '../../test/support/redis-server.js';
+import { startVendors, variablesOf } from '../../test/support/vendor-fleet.js';
+
+/** How the instances are configured: short times, so that a run with many faults ends. */
+const VARIABLES = {
+  REDIS_ENABLED: 'true',
+  AI_TIMEOUT_MS: '1500',
+  AI_DEADLINE_MS: '6000',
+  AI_CONCURRENCY: '64',
+  AI_QUEUE: '1000',
+  AI_MAX_RETRIES: '1',
+  AI_BREAKER_RESET_MS: '1000',
+  AI_STAND_IN_TTL_MS: '500',
+  LOCAL_QUEUE: '1000',
+  ...Object.fromEntries(
+    ['CLAUDE', 'OPENAI', 'DEEPSEEK', 'COMPATIBLE'].map((name) => [`${name}_PRICE`, '3/15']),
+  ),
+};
+
+/** Runs `work` with three instances, their Redis and all vendors. */
+export async function withFleet(work) {
+  const redis = await RedisServer.start(['--save', '', '--appendonly', 'no']);
+  const vendors = await startVendors();
+  const variables = { ...VARIABLES, ...variablesOf(vendors), REDIS_URL: redis.url };
+  const instances = [];
+  try {
+    for (let index = 0; index < 3; index += 1) instances.push(await Athena.start(variables));
+    await work({ instances, vendors, redis });
+  } finally {
+    await Promise.all(instances.map((instance) => instance.remove()));
+    await Promise.all(Object.values(vendors).map((vendor) => vendor.close()));
+    await redis.close();
+  }
+}
