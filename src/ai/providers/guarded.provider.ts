@@ -175,8 +175,10 @@ export class GuardedProvider implements AiProvider {
     };
     return retry(handleWhen(isWorthAnother), { maxAttempts: this.options.maxRetries }).execute(
       async ({ attempt }) => {
-        if (attempt === 0) pauseMs = this.restsUntil - this.now();
-        if (pauseMs > 0) await sleep(pauseMs, undefined, { signal: context.signal });
+        // Another call may have been told so meanwhile.
+        this.checkRest(deadline - this.now());
+        const waitMs = Math.max(pauseMs, this.restsUntil - this.now());
+        if (waitMs > 0) await sleep(waitMs, undefined, { signal: context.signal });
         return this.attempt(request, context, attempt + 1, deadline);
       },
       context.signal,

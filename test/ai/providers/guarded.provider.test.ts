@@ -124,6 +124,18 @@ describe('GuardedProvider', () => {
     expect(provider.health()).toMatchObject({ state: 'degraded', details: { circuit: 'closed' } });
   });
 
+  it('does not let those who wait in the queue ask either', async () => {
+    behave(status(429, 120));
+    const provider = guard({ concurrency: 1, queueLimit: 5 });
+    const calls = await callsOf(async () => {
+      const answers = Array.from({ length: 4 }, () => ask(provider));
+      for (const answer of answers) {
+        await expect(answer).rejects.toMatchObject({ code: 'provider_rate_limited' });
+      }
+    });
+    expect(calls).toBe(1);
+  });
+
   it('opens after failures, refuses at once, and closes when a trial succeeds', async () => {
     let nowMs = Date.now();
     const provider = guard({ maxRetries: 0, breakerResetMs: 100, now: () => nowMs });
