@@ -53,6 +53,9 @@ export class AnalysisCacheManager {
     vulnerabilities: noCounts(),
   };
 
+  /** Of which this instance knows. */
+  private hasStandIns = false;
+
   constructor(
     private readonly cache: Cache,
     private readonly options: AnalysisCacheOptions = {},
@@ -84,6 +87,7 @@ export class AnalysisCacheManager {
         whenAbandoned,
         tags: tagsOf,
       });
+      if (resolution?.entry.value.standIn === true) this.hasStandIns = true;
       if (resolution !== undefined) this.counts[type][COUNT_OF[resolution.kind]] += 1;
       return resolution;
     } catch (error) {
@@ -107,6 +111,8 @@ export class AnalysisCacheManager {
 
   /** A better provider is there again: what stood in for it is computed anew when it is asked for. */
   async forgetStandIns(): Promise<void> {
+    if (!this.hasStandIns) return;
+    this.hasStandIns = false;
     await this.cache.invalidateTags([STAND_IN_TAG]);
   }
 

@@ -36,14 +36,40 @@ const tracer = trace.getTracer('athena');
  * that one that hangs leaves enough for the others.
  * @throws the error of the only provider, AllProvidersFailedError of several, or the reason of `signal`
  */
-export async function firstAnswer<T extends AnalysisType>(
+export function firstAnswer<T extends AnalysisType>(
   providers: readonly AiProvider[],
   request: ProviderRequest<T>,
   options: FailoverOptions,
 ): Promise<FirstAnswer<T>> {
+  const failed: FailedAttempt[] = [];
+  const attributes = { 'athena.analysis.type': request.type };
+  return tracer.startActiveSpan('analysis', { attributes }, async (span) => {
+    try {
+      const first = await tryInOrder(providers, request, options, failed);
+      span.setAttribute('athena.ai.provider', first.provider.name);
+      return first;
+    } catch (error) {
+      span.setStatus({ code: SpanStatusCode.ERROR, message: outcomeOf(error, options.signal) });
+      throw error;
+    } finally {
+      if (failed.length > 0)
+        span.setAttribute(
+          'athena.ai.failed_before',
+          failed.map(({ provider, code }) => `${provider}: ${code}`),
+        );
+      span.end();
+    }
+  });
+}
+
+async function tryInOrder<T extends AnalysisType>(
+  providers: readonly AiProvider[],
+  request: ProviderRequest<T>,
+  options: FailoverOptions,
+  failed: FailedAttempt[],
+): Promise<FirstAnswer<T>> {
   const { signal, deadlineMs, progress } = options;
   const begun = performance.now();
-  const failed: FailedAttempt[] = [];
   const errors: unknown[] = [];
   for (const [index, provider] of providers.entries()) {
     const tryBegun = performance.now();
@@ -106,7 +132,7 @@ function traced<T extends AnalysisType>(
       });
       return answer;
     } catch (error) {
-      outcome = signal.aborted ? 'aborted' : error instanceof AiError ? error.code : 'internal_error';
+      outcome = outcomeOf(error, signal);
       span.setAttribute('error.type', outcome);
       span.setStatus({ code: SpanStatusCode.ERROR, message: outcome });
       throw error;
@@ -115,6 +141,11 @@ function traced<T extends AnalysisType>(
       metrics.call(provider, request.type, outcome, performance.now() - begun);
     }
   });
+}
+
+function outcomeOf(error: unknown, signal: AbortSignal): string {
+  if (signal.aborted) return 'aborted';
+  return error instanceof AiError ? error.code : 'internal_error';
 }
 
 function retryAfterOf(error: unknown): number | undefined {

@@ -64,7 +64,11 @@ describe('AiServiceManager', () => {
       failedBefore: [{ provider: 'claude', code: 'provider_failed' }],
     });
     expect(entry.value).not.toHaveProperty('standIn');
-    const [first, second] = spans.getFinishedSpans();
+    const [first, second, whole] = spans.getFinishedSpans();
+    expect(whole).toMatchObject({
+      name: 'analysis',
+      attributes: { 'athena.ai.provider': 'openai', 'athena.ai.failed_before': ['claude: provider_failed'] },
+    });
     expect(first).toMatchObject({
       name: expect.stringMatching(/^chat claude/),
       status: { code: SpanStatusCode.ERROR, message: 'provider_failed' },

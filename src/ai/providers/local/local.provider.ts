@@ -75,7 +75,7 @@ export class LocalProvider implements AiProvider {
 
   async analyze<T extends AnalysisType>(
     request: ProviderRequest<T>,
-    { signal, onAttempt }: ProviderContext,
+    context: ProviderContext,
   ): Promise<ProviderAnswer<T>> {
     const { content, type, language } = request;
     const bytes = content.byteLength;
@@ -85,9 +85,9 @@ export class LocalProvider implements AiProvider {
       contentBase64: Buffer.from(content.buffer, content.byteOffset, bytes).toString('base64'),
       ...(language === undefined ? {} : { language }),
     };
-    onAttempt(1);
+    context.onAttempt(1);
     const usage = { inputTokens: 0, outputTokens: 0 };
-    return { ...(await this.#analyze(type, job, signal)), usage };
+    return { ...(await this.#analyze(type, job, context)), usage };
   }
 
   health(): ProviderHealth {
@@ -106,16 +106,20 @@ export class LocalProvider implements AiProvider {
   async #analyze<T extends AnalysisType>(
     type: T,
     job: LocalJob,
-    signal: AbortSignal,
+    { signal, budgetMs }: ProviderContext,
   ): Promise<Pick<ProviderAnswer<T>, 'result' | 'isPartial'>> {
     const parse = (value: unknown): AnalysisResult<T> => parseResult(type, value);
+    const patience = AbortSignal.timeout(budgetMs);
     let partial: AnalysisResult<T> | undefined;
     const onPartial = (result: AnalysisResult<T>): void => {
       partial = result;
     };
     try {
-      return { result: await this.#pool.run(job, { parse, signal, onPartial }) };
-    } catch (error) {
+      return {
+        result: await this.#pool.run(job, { parse, signal: AbortSignal.any([signal, patience]), onPartial }),
+      };
+    } catch (caught) {
+      const error = caught === patience.reason ? new AnalysisTimeoutError(this.name, budgetMs) : caught;
       const interrupted = error instanceof AnalysisTimeoutError || error instanceof AnalysisCrashedError;
       if (interrupted && partial !== undefined) return { result: partial, isPartial: true };
       throw error;

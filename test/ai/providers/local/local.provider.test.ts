@@ -145,6 +145,13 @@ describe('LocalProvider', () => {
     expect(broken.health().state).toBe('down');
   });
 
+  it('takes no longer than its budget, in the queue either', async () => {
+    const request = { type: 'deobfuscate', content: FRIENDLY } as const;
+    const silent = providerOf({ childPath: join(FIXTURES, 'never-ready.mjs') });
+    const late = silent.analyze(request, { ...contextOf(new AbortController().signal), budgetMs: 50 });
+    await expect(late).rejects.toMatchObject({ code: 'analysis_timeout', timeoutMs: 50 });
+  });
+
   it('passes on an abort', async () => {
     const request = { type: 'deobfuscate', content: FRIENDLY } as const;
     const controller = new AbortController();
