@@ -31,9 +31,10 @@ export const attemptPart = (facts: { provider: string; model: string; attempt: n
 export const failedPart = (failed: FailedAttempt): string => FAILED + JSON.stringify(failed);
 export const textPart = (text: string): string => TEXT + text;
 
-/** What one listener has been told of an answer. */
+/** What one listener has been told of an answer; the pieces are everybody's, so a crowd costs no more than its list of them. */
 export class Transcript {
-  private text = '';
+  private pieces: string[] = [];
+  private length = 0;
   private run = 0;
   private hasTold = false;
 
@@ -44,19 +45,20 @@ export class Transcript {
 
   /** Parts of a run that began anew replace those of the one before. */
   take(part: string, run: number): AnalysisProgress {
-    if (run !== this.run) this.text = '';
+    if (run !== this.run) this.clear();
     this.run = run;
     this.hasTold = true;
     const body = part.slice(1);
     switch (part[0]) {
       case ATTEMPT:
-        this.text = '';
+        this.clear();
         return { type: 'progress', stage: 'attempt', ...(JSON.parse(body) as AttemptFacts) };
       case FAILED:
         return { type: 'progress', stage: 'failed', ...(JSON.parse(body) as FailedAttempt) };
       default: {
-        const offset = this.text.length;
-        this.text += body;
+        const offset = this.length;
+        this.pieces.push(body);
+        this.length += body.length;
         return { type: 'chunk', offset, text: body };
       }
     }
@@ -68,10 +70,23 @@ export class Transcript {
    */
   *rest({ transcript, result }: Pick<Analysis, 'transcript' | 'result'>): Iterable<AnalysisProgress> {
     const whole = transcript ?? JSON.stringify(result);
-    const from = whole.startsWith(this.text) ? this.text.length : 0;
-    for (let offset = from; offset < whole.length; offset += REPLAY_CHUNK) {
+    for (let offset = this.begins(whole) ? this.length : 0; offset < whole.length; offset += REPLAY_CHUNK) {
       yield { type: 'chunk', offset, text: whole.slice(offset, offset + REPLAY_CHUNK) };
     }
+  }
+
+  private begins(whole: string): boolean {
+    let at = 0;
+    for (const piece of this.pieces) {
+      if (!whole.startsWith(piece, at)) return false;
+      at += piece.length;
+    }
+    return true;
+  }
+
+  private clear(): void {
+    this.pieces = [];
+    this.length = 0;
   }
 }
 

@@ -194,9 +194,14 @@ export class GuardedProvider implements AiProvider {
     const timeoutMs = Math.max(1, Math.min(this.options.timeoutMs, Math.ceil(deadline - this.now())));
     this.counts.attempts += 1;
     context.onAttempt(attempt);
+    let isOver = false;
+    // What was given up may still have something to say, and another attempt's text has begun by then.
+    const onText = (text: string): void => {
+      if (!isOver) context.onText(text);
+    };
     try {
       return await timeout(timeoutMs, TimeoutStrategy.Aggressive).execute(
-        ({ signal }) => this.inner.analyze(request, { ...context, signal }),
+        ({ signal }) => this.inner.analyze(request, { ...context, signal, onText }),
         context.signal,
       );
     } catch (error) {
@@ -204,6 +209,8 @@ export class GuardedProvider implements AiProvider {
       if (error instanceof TaskCancelledError) throw new AnalysisTimeoutError(this.name, timeoutMs);
       this.noteRest(error);
       throw error;
+    } finally {
+      isOver = true;
     }
   }
 

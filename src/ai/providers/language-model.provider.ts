@@ -89,6 +89,7 @@ export class LanguageModelProvider implements AiProvider {
       });
       // Leaving the loop, for whatever reason, cancels the stream, and with it the connection.
       for await (const part of stream) answer.take(part);
+      answer.tell();
     } catch (error) {
       signal.throwIfAborted();
       throw vendorError(this.name, error, this.options.secret);
@@ -136,6 +137,7 @@ class StreamedAnswer {
   text = '';
   usage: LanguageModelV4Usage | undefined;
   model: string | undefined;
+  private untold = '';
   private end: Extract<LanguageModelV4StreamPart, { type: 'finish' }>['finishReason'] | undefined;
 
   constructor(
@@ -150,7 +152,7 @@ class StreamedAnswer {
         this.text += part.delta;
         if (this.text.length > MAX_ANSWER_CHARS)
           throw new InvalidAnswerError(this.provider, `longer than ${MAX_ANSWER_CHARS} characters`);
-        if (part.delta !== '') this.onText(part.delta);
+        this.tellSoon(part.delta);
         return;
       case 'response-metadata':
         this.model = part.modelId ?? this.model;
@@ -162,6 +164,19 @@ class StreamedAnswer {
       case 'error':
         throw part.error;
     }
+  }
+
+  /** What came since the last time. */
+  tell(): void {
+    const text = this.untold;
+    this.untold = '';
+    if (text !== '') this.onText(text);
+  }
+
+  /** Some vendors send single letters: what comes in one piece over the wire is told in one. */
+  private tellSoon(delta: string): void {
+    if (this.untold === '') setImmediate(() => this.tell());
+    this.untold += delta;
   }
 
   /** Only what ended for the right reason is whole. */

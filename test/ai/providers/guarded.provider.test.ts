@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import type { AiProvider, ProviderAnswer } from '../../../src/ai/providers/ai-provider.js';
+import type { AiProvider, ProviderAnswer, ProviderContext } from '../../../src/ai/providers/ai-provider.js';
 import type { GuardEvent, GuardOptions } from '../../../src/ai/providers/guarded.provider.js';
 import { GuardedProvider } from '../../../src/ai/providers/guarded.provider.js';
 import { VENDORS } from '../../../src/ai/providers/vendors.js';
@@ -14,6 +14,16 @@ const status = (code: number, retryAfter?: number): Behaviour => ({
   ...(retryAfter === undefined ? {} : { retryAfter }),
 });
 
+const SILENT = { onAttempt: () => {}, onText: () => {}, onUsage: () => {} };
+const OPTIONS: GuardOptions = {
+  timeoutMs: 5_000,
+  maxRetries: 2,
+  concurrency: 2,
+  queueLimit: 2,
+  breakerFailures: 3,
+  breakerResetMs: 60_000,
+};
+
 describe('GuardedProvider', () => {
   let vendor: LoopbackVendor;
   let events: GuardEvent[];
@@ -25,12 +35,7 @@ describe('GuardedProvider', () => {
   };
   const guard = (options: Partial<GuardOptions> = {}): GuardedProvider =>
     new GuardedProvider(VENDORS.compatible({ baseUrl: vendor.url }) as AiProvider, {
-      timeoutMs: 5_000,
-      maxRetries: 2,
-      concurrency: 2,
-      queueLimit: 2,
-      breakerFailures: 3,
-      breakerResetMs: 60_000,
+      ...OPTIONS,
       onEvent: (event) => events.push(event),
       // No pauses but those that the vendor asks for.
       random: () => 0,
@@ -40,11 +45,10 @@ describe('GuardedProvider', () => {
     provider.analyze(
       { type: 'deobfuscate', content: Buffer.from('a()') },
       {
+        ...SILENT,
         signal: signal ?? new AbortController().signal,
         budgetMs,
         onAttempt: (attempt) => attempts.push(attempt),
-        onText: () => {},
-        onUsage: () => {},
       },
     );
   const failing = async (provider: AiProvider, times: number): Promise<string[]> => {
@@ -263,6 +267,30 @@ describe('GuardedProvider', () => {
       'circuit_open',
       'circuit_open',
     ]);
+  });
+
+  it('tells nothing of an attempt that is over', async () => {
+    const late = Promise.withResolvers<(text: string) => void>();
+    const inner = {
+      ...VENDORS.compatible({ baseUrl: vendor.url }),
+      name: 'compatible',
+      model: 'x',
+      analyze: (_: unknown, context: ProviderContext) => {
+        late.resolve(context.onText);
+        return new Promise<never>(() => {});
+      },
+    } as unknown as AiProvider;
+    const told: string[] = [];
+    const provider = new GuardedProvider(inner, { ...OPTIONS, timeoutMs: 20, maxRetries: 0 });
+    const answer = provider.analyze(
+      { type: 'deobfuscate', content: Buffer.from('a()') },
+      { ...SILENT, signal: new AbortController().signal, budgetMs: 1000, onText: (text) => told.push(text) },
+    );
+    const tell = await late.promise;
+    tell('in time');
+    await expect(answer).rejects.toMatchObject({ code: 'analysis_timeout' });
+    tell('too late');
+    expect(told).toEqual(['in time']);
   });
 
   it('leaves a pause at once when its caller leaves, and gives back the place', async () => {
