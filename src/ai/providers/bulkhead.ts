@@ -69,6 +69,7 @@ export class Bulkhead {
     const [next] = this.queue;
     if (next === undefined) {
       this.running -= 1;
+      this.setSaturated(false);
       return;
     }
     this.queue.delete(next);

@@ -56,4 +56,18 @@ describe('Bulkhead', () => {
     await expect(bulkhead.run(() => Promise.reject(new Error('no')), never)).rejects.toThrow('no');
     expect(await bulkhead.run(async () => 'yes', never)).toBe('yes');
   });
+
+  it('says each time that it is full, also where nobody may wait', async () => {
+    const states: boolean[] = [];
+    const onSaturated = (isSaturated: boolean): number => states.push(isSaturated);
+    const bulkhead = new Bulkhead({ name: 'x', concurrency: 1, queueLimit: 0, onSaturated });
+    for (let round = 0; round < 2; round += 1) {
+      const { run, resolve } = job();
+      const running = bulkhead.run(run, never);
+      await expect(bulkhead.run(async () => 'never', never)).rejects.toThrow(ProviderBusyError);
+      resolve('done');
+      await running;
+    }
+    expect(states).toEqual([true, false, true, false]);
+  });
 });
