@@ -81,6 +81,8 @@ export class GuardedProvider implements AiProvider {
   private openedAt = 0;
   /** The provider does not want to hear of us before. */
   private restsUntil = 0;
+  /** Of calls that lost most of their time before they began: they say nothing about the provider. */
+  private readonly late = new WeakSet<AnalysisTimeoutError>();
   private readonly counts = { calls: 0, attempts: 0, failures: 0 };
 
   constructor(
@@ -165,6 +167,8 @@ export class GuardedProvider implements AiProvider {
   ): Promise<ProviderAnswer<T>> {
     // It may have opened while this call waited.
     if (this.breaker.state === CircuitState.Open) throw this.circuitOpen();
+    const leftMs = deadline - Math.max(this.now(), this.restsUntil);
+    const isLate = leftMs < Math.min(this.options.timeoutMs, context.budgetMs) / 2;
     let pauseMs = 0;
     let failed = 0;
     const isWorthAnother = (error: unknown): boolean => {
@@ -179,7 +183,7 @@ export class GuardedProvider implements AiProvider {
         this.checkRest(deadline - this.now());
         const waitMs = Math.max(pauseMs, this.restsUntil - this.now());
         if (waitMs > 0) await sleep(waitMs, undefined, { signal: context.signal });
-        return this.attempt(request, context, attempt + 1, deadline);
+        return this.attempt(request, context, attempt + 1, { deadline, isLate });
       },
       context.signal,
     );
@@ -189,7 +193,7 @@ export class GuardedProvider implements AiProvider {
     request: ProviderRequest<T>,
     context: ProviderContext,
     attempt: number,
-    deadline: number,
+    { deadline, isLate }: { readonly deadline: number; readonly isLate: boolean },
   ): Promise<ProviderAnswer<T>> {
     const timeoutMs = Math.max(1, Math.min(this.options.timeoutMs, Math.ceil(deadline - this.now())));
     this.counts.attempts += 1;
@@ -206,7 +210,11 @@ export class GuardedProvider implements AiProvider {
       );
     } catch (error) {
       context.signal.throwIfAborted();
-      if (error instanceof TaskCancelledError) throw new AnalysisTimeoutError(this.name, timeoutMs);
+      if (error instanceof TaskCancelledError) {
+        const timedOut = new AnalysisTimeoutError(this.name, timeoutMs);
+        if (isLate) this.late.add(timedOut);
+        throw timedOut;
+      }
       this.noteRest(error);
       throw error;
     } finally {
@@ -246,6 +254,8 @@ export class GuardedProvider implements AiProvider {
       now,
       options: { breakerFailures, breakerResetMs },
     } = this;
+    const isFault = (error: unknown): boolean =>
+      isOfProvider(error) && !(error instanceof AnalysisTimeoutError && this.late.has(error));
     const isHalfOpen = (): boolean => this.breaker.state === CircuitState.HalfOpen;
     // cockatiel takes what is not handled for a success. Of a trial that nobody waited for to the end it knows nothing.
     const policy = handleWhen((error) => isFault(error) || (isHalfOpen() && !showsLife(error)));
@@ -285,7 +295,7 @@ const isTransient = (error: unknown): error is Transient =>
 const REJECTS_ALL: ReadonlySet<number> = new Set([401, 403, 404]);
 
 /** It is the provider's, not the content's and not the caller's. Who says when to come back is not at fault. */
-function isFault(error: unknown): boolean {
+function isOfProvider(error: unknown): boolean {
   if (error instanceof ProviderRateLimitedError) return error.retryAfterMs === undefined;
   if (error instanceof ProviderRejectedError) return REJECTS_ALL.has(error.vendorStatus);
   return error instanceof ProviderFailedError || error instanceof AnalysisTimeoutError;

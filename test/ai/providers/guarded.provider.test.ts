@@ -253,6 +253,24 @@ describe('GuardedProvider', () => {
     expect(performance.now() - begun).toBeLessThan(1000);
   });
 
+  it('opens for a provider that hangs, however many find its queue full meanwhile', async () => {
+    const provider = guard({ maxRetries: 0, concurrency: 1, queueLimit: 0, timeoutMs: 30 });
+    behave({ kind: 'hang' });
+    for (let round = 0; round < 3; round += 1) {
+      await Promise.all(Array.from({ length: 20 }, () => ask(provider).catch(() => {})));
+    }
+    expect(provider.health().details).toMatchObject({ circuit: 'open' });
+  });
+
+  it('never opens for want of time that was spent in the queue', async () => {
+    const provider = guard({ maxRetries: 0, concurrency: 1, queueLimit: 10, timeoutMs: 1_000 });
+    behave({ kind: 'answer', delayMs: 80 });
+    for (let round = 0; round < 4; round += 1) {
+      await Promise.all(Array.from({ length: 6 }, () => ask(provider, undefined, 120).catch(() => {})));
+    }
+    expect(provider.health().details).toMatchObject({ circuit: 'closed' });
+  });
+
   it('does not begin what waited while the circuit opened', async () => {
     const provider = guard({ maxRetries: 0, concurrency: 1, queueLimit: 10, breakerFailures: 1 });
     behave(status(500));
