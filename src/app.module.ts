@@ -48,12 +48,18 @@ import { TelemetryModule } from './telemetry/telemetry.module.js';
     AnalysisModule.forRootAsync({
       inject: [ConfigService],
       useFactory: (config: ConfigService) => {
-        const { BATCH_MAX_ITEMS, BATCH_CONCURRENCY, STREAM_HEARTBEAT_MS, MAX_FILE_BYTES } =
-          environmentOf(config);
+        const {
+          BATCH_MAX_ITEMS,
+          BATCH_CONCURRENCY,
+          STREAM_HEARTBEAT_MS,
+          SHUTDOWN_TIMEOUT_MS,
+          MAX_FILE_BYTES,
+        } = environmentOf(config);
         return {
           maxItems: BATCH_MAX_ITEMS,
           concurrency: BATCH_CONCURRENCY,
           heartbeatMs: STREAM_HEARTBEAT_MS,
+          shutdownGraceMs: 0.8 * SHUTDOWN_TIMEOUT_MS,
           maxFileBytes: MAX_FILE_BYTES,
         };
       },

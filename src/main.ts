@@ -10,9 +10,6 @@ import { Connections } from './connections.js';
 import { configModule, environmentOf, unknownVariables } from './config/config.module.js';
 import { InvalidEnvironmentError } from './config/environment.js';
 
-/** In-flight requests may finish; whoever hangs longer is cut off. */
-const SHUTDOWN_TIMEOUT_MS = 10_000;
-
 async function bootstrap(): Promise<void> {
   // Nest would log what is wrong with it in a way of its own.
   await configModule;
@@ -32,13 +29,13 @@ async function bootstrap(): Promise<void> {
     maxFileBytes: environment.MAX_FILE_BYTES,
     maxItems: environment.BATCH_MAX_ITEMS,
   });
-  closeOnSignals(app, logger);
+  closeOnSignals(app, logger, environment.SHUTDOWN_TIMEOUT_MS);
   await app.listen(environment.PORT, environment.HOST);
   logger.log(`Athena listens on ${await app.getUrl()}`);
 }
 
 /** SIGTERM and SIGINT: stop accepting, let the running requests finish, close the storages, leave. */
-function closeOnSignals(app: NestFastifyApplication, logger: Logger): void {
+function closeOnSignals(app: NestFastifyApplication, logger: Logger, timeoutMs: number): void {
   let closing = false;
   const connections = new Connections(app.getHttpServer());
   // A client that keeps its connection would keep the server from closing.
@@ -54,9 +51,9 @@ function closeOnSignals(app: NestFastifyApplication, logger: Logger): void {
     connections.close();
     logger.log(`${signal}: finishing the running requests`);
     setTimeout(() => {
-      logger.error(`Not finished after ${SHUTDOWN_TIMEOUT_MS} ms: leaving`);
+      logger.error(`Not finished after ${timeoutMs} ms: leaving`);
       process.exit(1);
-    }, SHUTDOWN_TIMEOUT_MS).unref();
+    }, timeoutMs).unref();
     app
       .close()
       .then(() => logger.log('Closed'))

@@ -1,11 +1,17 @@
 import { createHash } from 'node:crypto';
 import { Controller, Delete, Get, HttpCode, Inject, Param, Post, Req, Res, UseGuards } from '@nestjs/common';
+import type { BeforeApplicationShutdown } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { AiServiceManager } from '../ai/ai-service-manager.js';
 import { TenantGuard, tenantOf } from '../auth/auth.guards.js';
 import type { TenantRequest } from '../auth/auth.guards.js';
 import { sendAnalysisEvents } from './analysis-events.js';
-import { AnalysisNotFoundError, InvalidFileHashError, UnsupportedMediaTypeError } from './analysis.errors.js';
+import {
+  AnalysisNotFoundError,
+  InvalidFileHashError,
+  ShuttingDownError,
+  UnsupportedMediaTypeError,
+} from './analysis.errors.js';
 import { AnalysisOptions } from './analysis.options.js';
 import type { AnalysisInput } from './analysis.schema.js';
 import { inputFromJson } from './analysis.schema.js';
@@ -13,12 +19,15 @@ import { answerOf } from './answer.js';
 import { cacheFieldsOf, cachePolicyOf, parseCacheControl } from './cache-headers.js';
 import { acceptsEvents } from './event-stream.js';
 import { resolveAnalysis } from './resolve-analysis.js';
+import { RunningRequests } from './running-requests.js';
 import { inputFromUpload } from './upload.js';
 
 /** The HTTP face of `AiServiceManager`. */
 @Controller('v1/analyses')
 @UseGuards(TenantGuard)
-export class AnalysisController {
+export class AnalysisController implements BeforeApplicationShutdown {
+  private readonly running = new RunningRequests();
+
   constructor(
     private readonly ai: AiServiceManager,
     @Inject(AnalysisOptions) private readonly options: AnalysisOptions,
@@ -33,7 +42,7 @@ export class AnalysisController {
     const begun = performance.now();
     const directives = parseCacheControl(request.headers['cache-control']);
     const analysis = { tenant: tenantOf(request), ...(await readInput(request)) };
-    const signal = signalOf(reply);
+    const signal = this.running.signalOf(reply);
     if (acceptsEvents(request.headers.accept)) {
       const events = this.ai.stream(analysis, { ...cachePolicyOf(directives, Date.now), signal });
       const { heartbeatMs } = this.options;
@@ -45,6 +54,11 @@ export class AnalysisController {
       .header('content-location', `/v1/analyses/${outcome.entry.value.fileHash}`)
       .header('server-timing', `total;dur=${(performance.now() - begun).toFixed(1)}`);
     return answerOf(outcome.entry.value);
+  }
+
+  /** What would be cut off has an end that says so. */
+  beforeApplicationShutdown(): void {
+    setTimeout(() => this.running.abort(new ShuttingDownError()), this.options.shutdownGraceMs).unref();
   }
 
   @Get(':fileHash')
@@ -89,15 +103,6 @@ async function readInput(request: TenantRequest): Promise<AnalysisInput> {
   if (/^application\/json\b/i.test(contentType ?? '')) return inputFromJson(request.body);
   if (request.isMultipart()) return inputFromUpload(request);
   throw new UnsupportedMediaTypeError(contentType);
-}
-
-/** Aborted when the client goes away before its answer is out. */
-function signalOf(reply: FastifyReply): AbortSignal {
-  const controller = new AbortController();
-  reply.raw.once('close', () => {
-    if (!reply.raw.writableFinished) controller.abort();
-  });
-  return controller.signal;
 }
 
 function parseFileHash(text: string): string {

@@ -174,6 +174,7 @@ const variables = z.object({
   AUTH_DISABLED: flag().default(false),
   LOG_LEVEL: oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
   LOG_FORMAT: oneOf(['pretty', 'json']).optional(),
+  SHUTDOWN_TIMEOUT_MS: wholeNumber(100, HOUR_MS).default(10_000),
   REDIS_ENABLED: flag().default(false),
   REDIS_MODE: oneOf(['standalone', 'sentinel', 'cluster']).default('standalone'),
   REDIS_NODES: redisNodes().optional(),
@@ -249,7 +250,7 @@ export const SECRET_NAMES = [
 ] as const satisfies readonly (keyof Environment)[];
 
 /** Names that would be ours if they were spelled right; a variable of this shape that is none of ours is reported. */
-const OWN_PREFIX = /^(ATHENA|REDIS|CACHE|AI|BATCH|LOCAL|STREAM)_/;
+const OWN_PREFIX = /^(ATHENA|REDIS|CACHE|AI|BATCH|LOCAL|SHUTDOWN|STREAM)_/;
 
 type Raw = Readonly<Record<string, unknown>>;
 interface Fault {

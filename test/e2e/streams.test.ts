@@ -213,6 +213,27 @@ it('an event stream has comments while nothing happens, and goes on to its end w
   }
 });
 
+it('an event stream that a shutdown would cut off ends with an error that says so', async () => {
+  vendors.openai.script = () => ({ kind: 'hang', afterChunks: 1 });
+  const calls = vendors.openai.calls.length;
+  const athena = await startWith({ openai: vendors.openai }, { SHUTDOWN_TIMEOUT_MS: '1000' });
+  try {
+    const events = eventsOf(await stream(athena, fresh()));
+    await readUntil(events, isChunk);
+    const json = athena.post({ ...fresh(), provider: 'openai' });
+    await vendors.openai.awaitCalls(calls + 2);
+    const stopped = athena.stop();
+    expect((await rest(events)).at(-1)).toMatchObject({
+      event: 'error',
+      data: { code: 'shutting_down', status: 503 },
+    });
+    expect((await json).status).toBe(503);
+    expect(await stopped).toBe(0);
+  } finally {
+    await athena.remove();
+  }
+});
+
 describe('streams of several instances', () => {
   const redis = ownRedis();
   let fleet: Athena[];
