@@ -28,15 +28,21 @@ async function main() {
   const [requests, seed] = [Number(values.requests), Number(values.seed)];
   if (!(requests >= 100 && requests <= 1_000_000)) throw new Error('--requests: from 100 to 1000000');
   // Only now: they import TypeScript.
-  const { withFleet } = await import('./fleet.js');
-  const { mixedLoad } = await import('./mixed-load.js');
+  const { withFleet } = await import('../../test/chaos/vendor-fleet.js');
+  const { vendorLoad } = await import('../../test/chaos/vendor-load.js');
   const { burst } = await import('./burst.js');
   const { latency } = await import('./latency.js');
   const [loadBefore] = loadavg();
   const faults = [];
+  let nextNews = 1000;
+  const onProgress = (sent) => {
+    if (sent < nextNews) return;
+    nextNews += 1000;
+    console.error(`${sent} of ${requests}`);
+  };
   await withFleet(async (fleet) => {
     for (const [name, part] of Object.entries({
-      mixed: () => mixedLoad(fleet, { requests, seed }),
+      mixed: () => vendorLoad(fleet, { requests, seed, onProgress }),
       burst: () => burst(fleet),
       latency: () => latency(fleet),
     })) {

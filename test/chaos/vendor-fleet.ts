@@ -1,9 +1,11 @@
-import { Athena } from '../../test/support/athena.js';
-import { RedisServer } from '../../test/support/redis-server.js';
-import { startVendors, variablesOf } from '../../test/support/vendor-fleet.js';
+import { VENDOR_NAMES } from '../../src/ai/analysis.js';
+import { Athena } from '../support/athena.js';
+import { RedisServer } from '../support/redis-server.js';
+import type { Vendors } from '../support/vendor-fleet.js';
+import { startVendors, variablesOf } from '../support/vendor-fleet.js';
 
 /** How the instances are configured: short times, so that a run with many faults ends. */
-const VARIABLES = {
+const VARIABLES: Readonly<Record<string, string>> = {
   REDIS_ENABLED: 'true',
   AI_TIMEOUT_MS: '1500',
   AI_DEADLINE_MS: '6000',
@@ -13,20 +15,23 @@ const VARIABLES = {
   AI_BREAKER_RESET_MS: '1000',
   AI_STAND_IN_TTL_MS: '500',
   LOCAL_QUEUE: '1000',
-  ...Object.fromEntries(
-    ['CLAUDE', 'OPENAI', 'DEEPSEEK', 'COMPATIBLE'].map((name) => [`${name}_PRICE`, '3/15']),
-  ),
+  ...Object.fromEntries(VENDOR_NAMES.map((name) => [`${name.toUpperCase()}_PRICE`, '3/15'])),
 };
 
+export interface VendorFleet {
+  readonly instances: readonly Athena[];
+  readonly vendors: Vendors;
+}
+
 /** Runs `work` with three instances, their Redis and all vendors. */
-export async function withFleet(work) {
+export async function withFleet<T>(work: (fleet: VendorFleet) => Promise<T>): Promise<T> {
   const redis = await RedisServer.start(['--save', '', '--appendonly', 'no']);
   const vendors = await startVendors();
   const variables = { ...VARIABLES, ...variablesOf(vendors), REDIS_URL: redis.url };
-  const instances = [];
+  const instances: Athena[] = [];
   try {
     for (let index = 0; index < 3; index += 1) instances.push(await Athena.start(variables));
-    await work({ instances, vendors, redis });
+    return await work({ instances, vendors });
   } finally {
     await Promise.all(instances.map((instance) => instance.remove()));
     await Promise.all(Object.values(vendors).map((vendor) => vendor.close()));
