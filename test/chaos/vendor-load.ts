@@ -35,7 +35,7 @@ const FAULTS: Readonly<Record<string, Behaviour>> = {
   'a web page': { kind: 'html' },
   hang: { kind: 'hang', afterChunks: 1 },
 };
-const SLOW: Behaviour = { kind: 'slowBytes', bytes: 64, gapMs: 1 };
+const SLOW: Behaviour = { kind: 'slowBytes', bytes: 256, gapMs: 1 };
 
 export interface VendorLoadOptions {
   /** Items of batches count. */
