@@ -2,6 +2,7 @@ import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { LanguageModelProvider } from './language-model.provider.js';
 import type { VendorOptions } from './language-model.provider.js';
 import { apiRoot } from './base-url.js';
+import { vendorFetch } from './vendor-fetch.js';
 
 /** What llama.cpp, which has one model, does not look at. */
 const DEFAULT_MODEL = 'default';
@@ -16,6 +17,7 @@ export function createCompatible(options: VendorOptions): LanguageModelProvider 
     includeUsage: true,
     // All three hold a model to a JSON schema.
     supportsStructuredOutputs: true,
+    fetch: vendorFetch('compatible'),
     ...(apiKey === undefined ? {} : { apiKey }),
   });
   return new LanguageModelProvider({ ...options, name: 'compatible', model: vendor(model), secret: apiKey });

@@ -2,6 +2,7 @@ import { createOpenAI } from '@ai-sdk/openai';
 import { LanguageModelProvider } from './language-model.provider.js';
 import type { VendorOptions } from './language-model.provider.js';
 import { apiRoot } from './base-url.js';
+import { vendorFetch } from './vendor-fetch.js';
 
 const DEFAULT_MODEL = 'gpt-5.4-mini';
 
@@ -9,7 +10,11 @@ const DEFAULT_MODEL = 'gpt-5.4-mini';
 export function createOpenai(options: VendorOptions): LanguageModelProvider | undefined {
   const { apiKey, model = DEFAULT_MODEL, baseUrl } = options;
   if (apiKey === undefined) return undefined;
-  const vendor = createOpenAI({ apiKey, baseURL: apiRoot(baseUrl, 'https://api.openai.com') });
+  const vendor = createOpenAI({
+    apiKey,
+    baseURL: apiRoot(baseUrl, 'https://api.openai.com'),
+    fetch: vendorFetch('openai'),
+  });
   return new LanguageModelProvider({
     ...options,
     name: 'openai',
