@@ -16,6 +16,8 @@ const MAX_RETRY_AFTER_MS = 3_600_000;
  */
 export function vendorError(provider: string, error: unknown, secret: string | undefined): AiError {
   if (error instanceof AiError) return error;
+  // The SDK wraps what fails while it reads.
+  if (APICallError.isInstance(error) && error.cause instanceof AiError) return error.cause;
   const options = { cause: error };
   const { statusCode: status, message } = factsOf(error);
   const reason = printable(message, secret);
@@ -45,7 +47,8 @@ function factsOf(error: unknown): { readonly statusCode: number | undefined; rea
   };
 }
 
-function printable(message: string, secret: string | undefined): string {
+/** What a vendor says, as it may be shown: on one line, bounded, without our key. */
+export function printable(message: string, secret: string | undefined): string {
   const hidden = secret === undefined || secret === '' ? message : message.replaceAll(secret, '(hidden)');
   return hidden
     .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\s]+/gu, ' ')
@@ -54,14 +57,22 @@ function printable(message: string, secret: string | undefined): string {
     .toWellFormed();
 }
 
+const NUMBER = /^\d+(\.\d+)?$/;
+/** `Date.parse` finds a date in nearly everything that has a number. */
+const DATE = /^(mon|tue|wed|thu|fri|sat|sun)[a-z]*,? /i;
+
 /** RFC 9110 section 10.2.3: seconds or a date; `retry-after-ms` is what some vendors send beside it. */
 export function retryAfterOf(
   headers: Readonly<Record<string, string>> = {},
   now: () => number = Date.now,
 ): number | undefined {
-  const milliseconds = Number(headers['retry-after-ms'] ?? Number.NaN);
-  if (Number.isFinite(milliseconds) && milliseconds >= 0) return Math.min(milliseconds, MAX_RETRY_AFTER_MS);
+  const milliseconds = headers['retry-after-ms']?.trim() ?? '';
+  if (NUMBER.test(milliseconds)) return Math.min(Number(milliseconds), MAX_RETRY_AFTER_MS);
   const value = headers['retry-after']?.trim() ?? '';
-  const waitMs = /^\d+(\.\d+)?$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now();
-  return Number.isFinite(waitMs) ? Math.min(Math.max(0, waitMs), MAX_RETRY_AFTER_MS) : undefined;
+  const waitMs = NUMBER.test(value)
+    ? Number(value) * 1000
+    : DATE.test(value)
+      ? Date.parse(value) - now()
+      : NaN;
+  return Number.isNaN(waitMs) ? undefined : Math.min(Math.max(0, waitMs), MAX_RETRY_AFTER_MS);
 }
