@@ -21,7 +21,7 @@ import type {
   ProviderUsage,
 } from './ai-provider.js';
 import { answerJsonSchema, resultOf } from './model-answer.js';
-import { vendorError } from './vendor-errors.js';
+import { printable, vendorError } from './vendor-errors.js';
 
 /** US dollars for a million tokens. */
 export interface TokenPrice {
@@ -54,6 +54,8 @@ export interface LanguageModelOptions extends Pick<VendorOptions, 'price' | 'max
 
 /** Longer answers are cut off and are no answers. */
 const MAX_ANSWER_CHARS = 4 * 1024 * 1024;
+/** More than this is not believed of one call. */
+const MAX_TOKENS = 1_000_000_000;
 
 /**
  * An analysis by a language model, through the model port of the AI SDK (ADR 9). The answer is always streamed: who wants
@@ -75,7 +77,11 @@ export class LanguageModelProvider implements AiProvider {
     const { model, maxOutputTokens, vendorOptions } = this.options;
     const { signal } = context;
     const { system, user } = promptFor(type, content, language);
-    const answer = new StreamedAnswer(this.name, (text) => context.onText(text));
+    const answer = new StreamedAnswer(
+      this.name,
+      (text) => context.onText(text),
+      (text) => printable(text, this.options.secret),
+    );
     try {
       const { stream } = await model.doStream({
         prompt: [
@@ -121,16 +127,21 @@ export class LanguageModelProvider implements AiProvider {
   }
 
   private priced(usage: LanguageModelV4Usage | undefined): ProviderUsage {
-    const inputTokens = usage?.inputTokens.total ?? 0;
-    const outputTokens = usage?.outputTokens.total ?? 0;
+    const inputTokens = believed(usage?.inputTokens.total);
+    const outputTokens = believed(usage?.outputTokens.total);
     const { price } = this.options;
     if (price === undefined) return { inputTokens, outputTokens };
-    const cached = price.cachedInput === undefined ? 0 : (usage?.inputTokens.cacheRead ?? 0);
+    const fromCache = Math.min(believed(usage?.inputTokens.cacheRead), inputTokens);
+    const cached = price.cachedInput === undefined ? 0 : fromCache;
     const dollars =
       (inputTokens - cached) * price.input + cached * (price.cachedInput ?? 0) + outputTokens * price.output;
     return { inputTokens, outputTokens, costUsd: dollars / 1_000_000 };
   }
 }
+
+/** Tokens as a vendor counts them; what cannot be a count is none. */
+const believed = (tokens = 0): number =>
+  Number.isInteger(tokens) && tokens >= 0 && tokens <= MAX_TOKENS ? tokens : 0;
 
 /** What has come of an answer, and whether it is one. */
 class StreamedAnswer {
@@ -143,6 +154,8 @@ class StreamedAnswer {
   constructor(
     private readonly provider: string,
     private readonly onText: (text: string) => void,
+    /** Makes what the vendor says fit to be shown. */
+    private readonly shown: (text: string) => string,
   ) {}
 
   /** @throws what the vendor sends as an error */
@@ -155,7 +168,7 @@ class StreamedAnswer {
         this.tellSoon(part.delta);
         return;
       case 'response-metadata':
-        this.model = part.modelId ?? this.model;
+        if (part.modelId) this.model = this.shown(part.modelId);
         return;
       case 'finish':
         this.end = part.finishReason;
@@ -193,7 +206,7 @@ class StreamedAnswer {
           this.provider,
           this.end?.raw === undefined
             ? 'its answer broke off'
-            : `its answer ended with "${this.end.raw.slice(0, 100)}"`,
+            : `its answer ended with "${this.shown(this.end.raw).slice(0, 100)}"`,
         );
     }
   }

@@ -34,10 +34,10 @@ const takenVulnerabilities = z.object({
       name: z.string().min(1),
       description: z.string().nullish(),
       severity: z.string().toLowerCase().pipe(z.enum(SEVERITIES)),
-      cveId: z.unknown(),
-      cweId: z.unknown(),
-      line: z.unknown(),
-      metasploitModule: z.unknown(),
+      cveId: z.unknown().optional(),
+      cweId: z.unknown().optional(),
+      line: z.unknown().optional(),
+      metasploitModule: z.unknown().optional(),
     }),
   ),
   analysisReport: z.string(),
@@ -89,7 +89,7 @@ function findingOf({ name, description, severity, ...optional }: TakenFinding): 
   const cweId = textLike(optional.cweId, /^CWE-\d+$/);
   const metasploitModule = textLike(optional.metasploitModule, /^[a-z0-9_/-]{1,300}$/);
   const line =
-    Number.isInteger(optional.line) && Number(optional.line) >= 1 ? Number(optional.line) : undefined;
+    Number.isSafeInteger(optional.line) && Number(optional.line) >= 1 ? Number(optional.line) : undefined;
   return {
     name: clipped(name, 200),
     description: clipped(description ?? '', 4_000),

@@ -91,14 +91,18 @@ describe.each(VENDOR_NAMES)('%s', (name: VendorName) => {
       cweId: 'CWE-79',
     };
     const text = JSON.stringify({
-      vulnerabilities: [{ ...finding, line: 0, metasploitModule: 7, extra: 1 }],
+      vulnerabilities: [
+        { ...finding, line: 0, metasploitModule: 7, extra: 1 },
+        { ...finding, line: 1e300 },
+      ],
       analysisReport: 'r',
       __proto__: { polluted: true },
     });
     behave({ kind: 'answer', text });
     const { result } = await ask(create(), { type: 'vulnerabilities' as never });
+    const taken = { name: 'x'.repeat(200), description: 'd', severity: 'high', cweId: 'CWE-79' };
     expect(result).toEqual({
-      vulnerabilities: [{ name: 'x'.repeat(200), description: 'd', severity: 'high', cweId: 'CWE-79' }],
+      vulnerabilities: [taken, taken],
       analysisReport: 'r',
     });
   });
@@ -190,6 +194,62 @@ describe.each(VENDOR_NAMES)('%s', (name: VendorName) => {
     expect((error as Error).message).not.toContain(KEY);
     // eslint-disable-next-line no-control-regex
     expect((error as Error).message).not.toMatch(/[\u0000-\u001f\u202e]/);
+  });
+});
+
+describe('what a vendor says of its answer', () => {
+  let vendor: LoopbackVendor;
+  const answer = { content: '{"deobfuscatedCode":"a","analysisReport":"r"}' };
+  /** One chunk as it is, with numbers that JSON does not write. */
+  const ask = async (chunk: object, usage = '{}'): Promise<ProviderAnswer> => {
+    const data = JSON.stringify({ id: 'x', ...chunk }).replace('"USAGE"', usage);
+    const headers = { 'content-type': 'text/event-stream' };
+    vendor.script = () => ({
+      kind: 'status',
+      status: 200,
+      headers,
+      body: `data: ${data}\n\ndata: [DONE]\n\n`,
+    });
+    const price = { input: 3, output: 15, cachedInput: 0.3 };
+    const provider = VENDORS.compatible({ apiKey: KEY, baseUrl: vendor.url, price }) as AiProvider;
+    const tell = { onAttempt: () => {}, onText: () => {}, onUsage: () => {} };
+    const { signal } = new AbortController();
+    return provider.analyze(
+      { type: 'deobfuscate', content: Buffer.from('a') },
+      { signal, budgetMs: 9_000, ...tell },
+    );
+  };
+  const complete = { choices: [{ index: 0, delta: answer, finish_reason: 'stop' }], usage: 'USAGE' };
+
+  beforeAll(async () => {
+    vendor = await LoopbackVendor.start({ kind: 'compatible', answer: analysisAnswer });
+  });
+  afterAll(() => vendor.close());
+
+  it.each([
+    ['{"prompt_tokens":-5,"completion_tokens":-7}', 0, 0],
+    ['{"prompt_tokens":1e308,"completion_tokens":2}', 0, 2],
+    ['{"prompt_tokens":1.5,"completion_tokens":2}', 0, 2],
+    ['{"prompt_tokens":1,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":900}}', 1, 2],
+    ['{"prompt_tokens":1,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":-900}}', 1, 2],
+  ])('is not counted where it can be no count: %s', async (told, inputTokens, outputTokens) => {
+    const { usage } = await ask(complete, told);
+    expect(usage).toMatchObject({ inputTokens, outputTokens });
+    expect(usage.costUsd).toBeGreaterThanOrEqual(0);
+    expect(usage.costUsd).toBeLessThan(0.001);
+  });
+
+  it('is bounded, on one line and without the key: the name of the model', async () => {
+    const { model } = await ask({ ...complete, model: `${KEY}\n${'m'.repeat(2 ** 20)}` });
+    expect(model).toMatch(/^\(hidden\) m+$/);
+    expect(model?.length).toBeLessThanOrEqual(300);
+  });
+
+  it('is no answer without a known end, and the end is told without the key', async () => {
+    const choices = [{ index: 0, delta: answer, finish_reason: `tired\n${KEY}` }];
+    await expect(ask({ choices })).rejects.toMatchObject({
+      reason: 'its answer ended with "tired (hidden)"',
+    });
   });
 });
 
