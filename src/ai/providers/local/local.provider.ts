@@ -109,7 +109,7 @@ export class LocalProvider implements AiProvider {
     { signal, budgetMs }: ProviderContext,
   ): Promise<Pick<ProviderAnswer<T>, 'result' | 'isPartial'>> {
     const parse = (value: unknown): AnalysisResult<T> => parseResult(type, value);
-    const patience = AbortSignal.timeout(budgetMs);
+    const patience = AbortSignal.timeout(Math.ceil(budgetMs));
     let partial: AnalysisResult<T> | undefined;
     const onPartial = (result: AnalysisResult<T>): void => {
       partial = result;
