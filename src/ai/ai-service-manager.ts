@@ -187,8 +187,7 @@ export class AiServiceManager {
       },
     );
     const standIn = first.provider.name === LOCAL && first.failed.length > 0;
-    if (standIn || first.answer.isPartial === true)
-      decide({ ttlMs: this.options.standInTtlMs ?? STAND_IN_TTL_MS, staleMs: 0 });
+    if (standIn || first.answer.isPartial === true) decide({ ttlMs: this.standInTtlMs(type), staleMs: 0 });
     return {
       fileHash: fileHashOf(content),
       type,
@@ -197,6 +196,11 @@ export class AiServiceManager {
       durationMs: Math.round(performance.now() - begun),
       key,
     };
+  }
+
+  /** Never longer than what it stands in for. */
+  private standInTtlMs(type: AnalysisType): number {
+    return Math.min(this.options.standInTtlMs ?? STAND_IN_TTL_MS, this.cache.ttlMsOf(type) ?? Infinity);
   }
 
   private noteSaved({ provider, model, type, usage }: Analysis): void {

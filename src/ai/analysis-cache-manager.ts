@@ -70,6 +70,11 @@ export class AnalysisCacheManager {
     return analysisKey(request);
   }
 
+  /** How long an answer of a type is fresh, in milliseconds; undefined where the cache's own time holds. */
+  ttlMsOf(type: AnalysisType): number | undefined {
+    return this.options.ttlMs?.[type];
+  }
+
   /** The stored answer, or the computed one; undefined only for `mode: 'cached'` where nothing is stored. */
   async resolve<T extends AnalysisType>(
     request: AnalysisRequest & { readonly type: T },
@@ -79,7 +84,7 @@ export class AnalysisCacheManager {
   ): Promise<Resolution<Analysis<T>> | undefined> {
     const { type } = request;
     const { whenAbandoned = 'abort' } = this.options;
-    const ttlMs = this.options.ttlMs?.[type];
+    const ttlMs = this.ttlMsOf(type);
     try {
       const resolution = await this.cache.resolve(key, compute, {
         ...policy,

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { SpanStatusCode, trace } from '@opentelemetry/api';
 import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
@@ -7,12 +8,15 @@ import { AnalysisCacheManager } from '../../src/ai/analysis-cache-manager.js';
 import type { AnalysisType, VendorName } from '../../src/ai/analysis.js';
 import type { AiProvider } from '../../src/ai/providers/ai-provider.js';
 import { GuardedProvider } from '../../src/ai/providers/guarded.provider.js';
+import { LocalProvider } from '../../src/ai/providers/local/local.provider.js';
 import { VENDORS } from '../../src/ai/providers/vendors.js';
 import { MemoryCacheStorage } from '../../src/cache/storage/memory.storage.js';
 import { analysisAnswer } from '../support/analysis-answer.js';
 import type { Behaviour } from '../support/vendors/behaviour.js';
 import { LoopbackVendor } from '../support/vendors/loopback-vendor.js';
 
+/** A child process runs what is deployed. */
+const CHILD = join(process.cwd(), 'dist/ai/providers/local/child.js');
 const PRICE = { input: 3, output: 15 };
 const spans = new InMemorySpanExporter();
 trace.setGlobalTracerProvider(
@@ -85,6 +89,18 @@ describe('AiServiceManager', () => {
       },
     });
     expect(JSON.stringify(spans.getFinishedSpans().map(({ attributes }) => attributes))).not.toContain('a()');
+  });
+
+  it('keeps what stands in no longer than what it stands in for', async () => {
+    const storage = new MemoryCacheStorage({ maxBytes: 10_000_000 });
+    cache = AnalysisCacheManager.over(storage, { ttlMs: { deobfuscate: 2_000 } });
+    claude.script = () => ({ kind: 'status', status: 400 });
+    const local = new LocalProvider({ processes: 1, timeoutMs: 10_000, queueLimit: 1, childPath: CHILD });
+    ai = newManager([guarded('claude', claude), local]);
+    const { entry } = await ai.analyze(request('a()'));
+    await local.close();
+    expect(entry.value.standIn).toBe(true);
+    expect(entry.freshUntil - entry.createdAt).toBeLessThanOrEqual(2_000);
   });
 
   it.each<Behaviour>([
