@@ -1,8 +1,8 @@
 import { VENDOR_NAMES } from '../../src/ai/analysis.js';
 import { Athena } from '../support/athena.js';
 import { RedisServer } from '../support/redis-server.js';
-import type { Vendors } from '../support/vendor-fleet.js';
-import { startVendors, variablesOf } from '../support/vendor-fleet.js';
+import type { Vendors } from '../support/all-vendors.js';
+import { startVendors, variablesOf } from '../support/all-vendors.js';
 
 /** How the instances are configured: short times, so that a run with many faults ends. */
 const VARIABLES: Readonly<Record<string, string>> = {

@@ -4,7 +4,7 @@ import type { AnalysisType } from '../../src/ai/analysis.js';
 import type { AiStats } from '../../src/ai/ai-service-manager.js';
 import { FINDING, sampleIn } from '../support/analysis-answer.js';
 import { allEventsOf, eventsOf, textOf } from '../support/sse.js';
-import type { Vendors } from '../support/vendor-fleet.js';
+import type { Vendors } from '../support/all-vendors.js';
 import type { Behaviour } from '../support/vendors/behaviour.js';
 import type { Call } from '../support/vendors/loopback-vendor.js';
 import { Random } from '../simulation/random.js';

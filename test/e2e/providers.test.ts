@@ -1,23 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Analysis } from '../../src/ai/analysis-cache-manager.js';
 import { Athena } from '../support/athena.js';
-import type { Vendors } from '../support/vendor-fleet.js';
-import { startVendors, startWith } from '../support/vendor-fleet.js';
+import { startWith } from '../support/all-vendors.js';
+import { ownVendors } from '../support/own-vendors.js';
 
 const RESET_MS = 300;
 const fresh = () => ({ type: 'deobfuscate', content: `run(${JSON.stringify(randomUUID())})` });
 const json = async (response: Promise<Response>): Promise<Analysis> => (await response).json() as never;
 
-let vendors: Vendors;
-beforeAll(async () => {
-  vendors = await startVendors();
-});
-afterEach(() => {
-  for (const vendor of Object.values(vendors)) vendor.script = () => ({ kind: 'answer' });
-});
-afterAll(() => Promise.all(Object.values(vendors).map((vendor) => vendor.close())));
+const vendors = ownVendors();
 
 describe('providers of a running Athena', () => {
   let athena: Athena;

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Athena } from '../support/athena.js';
 import { ownRedis } from '../support/own-redis.js';
 import type { ServerEvent } from '../support/sse.js';
 import { allEventsOf, eventsOf, textOf } from '../support/sse.js';
-import type { Vendors } from '../support/vendor-fleet.js';
-import { startVendors, startWith } from '../support/vendor-fleet.js';
+import { startWith } from '../support/all-vendors.js';
+import { ownVendors } from '../support/own-vendors.js';
 import type { Behaviour } from '../support/vendors/behaviour.js';
 
 const fresh = (): { type: 'deobfuscate'; content: string } => ({
@@ -33,14 +33,7 @@ function gated(): { behaviour: Behaviour; open: () => void } {
   };
 }
 
-let vendors: Vendors;
-beforeAll(async () => {
-  vendors = await startVendors();
-});
-afterEach(() => {
-  for (const vendor of Object.values(vendors)) vendor.script = () => ({ kind: 'answer' });
-});
-afterAll(() => Promise.all(Object.values(vendors).map((vendor) => vendor.close())));
+const vendors = ownVendors();
 
 /** Reads until `isEnough`; the rest can be read on. */
 async function readUntil(
