@@ -128,15 +128,19 @@ export class GuardedProvider implements AiProvider {
     this.checkRest(budgetMs);
     // Others do not wait for the call that tries whether it is well again.
     if (this.breaker.state === CircuitState.HalfOpen) throw this.circuitOpen();
+    const isTrial = this.breaker.state === CircuitState.Open;
     const patience = AbortSignal.timeout(Math.ceil(budgetMs));
     try {
-      return await this.breaker.execute(() =>
-        this.bulkhead.run(
-          () => this.attempts(request, context, deadline),
-          AbortSignal.any([signal, patience]),
-        ),
-      );
-    } catch (error) {
+      return await this.breaker.execute(async () => {
+        try {
+          const work = (): Promise<ProviderAnswer<T>> => this.attempts(request, context, deadline);
+          return await this.bulkhead.run(work, AbortSignal.any([signal, patience]));
+        } catch (error) {
+          throw isTrial && !this.isFault(error) && !showsLife(error) ? new UndecidedTrial(error) : error;
+        }
+      });
+    } catch (caught) {
+      const error = caught instanceof UndecidedTrial ? caught.cause : caught;
       signal.throwIfAborted();
       this.counts.failures += 1;
       if (error instanceof BrokenCircuitError) throw this.circuitOpen();
@@ -248,20 +252,21 @@ export class GuardedProvider implements AiProvider {
     return new CircuitOpenError(this.name, Math.max(0, leftMs));
   }
 
+  private isFault(error: unknown): boolean {
+    return isOfProvider(error) && !(error instanceof AnalysisTimeoutError && this.late.has(error));
+  }
+
   private createBreaker(): CircuitBreakerPolicy {
     const {
       name,
       now,
       options: { breakerFailures, breakerResetMs },
     } = this;
-    const isFault = (error: unknown): boolean =>
-      isOfProvider(error) && !(error instanceof AnalysisTimeoutError && this.late.has(error));
-    const isHalfOpen = (): boolean => this.breaker.state === CircuitState.HalfOpen;
-    // cockatiel takes what is not handled for a success. Of a trial that nobody waited for to the end it knows nothing.
-    const policy = handleWhen((error) => isFault(error) || (isHalfOpen() && !showsLife(error)));
+    // Of a trial cockatiel takes what is not handled for a success.
+    const policy = handleWhen((error) => this.isFault(error) || error instanceof UndecidedTrial);
     const after = (duration: number): IBackoff<{ result: object }> => ({
       duration,
-      next: ({ result }) => after('error' in result && isFault(result.error) ? breakerResetMs : 0),
+      next: ({ result }) => after('error' in result && this.isFault(result.error) ? breakerResetMs : 0),
     });
     const breaker = circuitBreaker(policy, {
       halfOpenAfter: after(breakerResetMs),
@@ -282,6 +287,13 @@ export class GuardedProvider implements AiProvider {
       this.emit({ type: 'circuit_closed', provider: name, afterMs: now() - this.openedAt }),
     );
     return breaker;
+  }
+}
+
+/** A trial that nobody waited for to the end, or that was not made: whether the provider is well is not known. */
+class UndecidedTrial extends Error {
+  constructor(cause: unknown) {
+    super(cause instanceof Error ? cause.message : 'unknown', { cause });
   }
 }
 

@@ -244,6 +244,33 @@ describe('GuardedProvider', () => {
     expect(provider.health().state).toBe('up');
   });
 
+  it('does not take a caller who leaves for a trial that failed', async () => {
+    const provider = guard({ maxRetries: 0, breakerResetMs: 20 });
+    const gate = Promise.withResolvers<void>();
+    behave({ kind: 'hang' }, status(500), status(500), status(500), {
+      kind: 'answer',
+      gate: { afterChunks: 1, opens: gate.promise },
+    });
+    const before = vendor.calls.length;
+    const leaving = new AbortController();
+    const old = ask(provider, leaving.signal);
+    await vendor.awaitCalls(before + 1);
+    await failing(provider, 3);
+    await ready(20);
+    const trial = ask(provider);
+    await vendor.awaitCalls(before + 5);
+    leaving.abort(new Error('gone'));
+    await expect(old).rejects.toThrow('gone');
+    expect(provider.health().details).toMatchObject({ circuit: 'half-open' });
+    gate.resolve();
+    await trial;
+    expect(events.map(({ type }) => type)).toEqual([
+      'circuit_opened',
+      'circuit_half_opened',
+      'circuit_closed',
+    ]);
+  });
+
   it('takes no longer than its budget, in the queue either', async () => {
     const provider = guard({ maxRetries: 5, concurrency: 1 });
     behave({ kind: 'hang' });
