@@ -100,7 +100,7 @@ export class LanguageModelProvider implements AiProvider {
       signal.throwIfAborted();
       throw vendorError(this.name, error, this.options.secret);
     } finally {
-      if (answer.usage !== undefined) context.onUsage(this.priced(answer.usage));
+      if (answer.hasToldUsage) context.onUsage(this.priced(answer.usage));
     }
     answer.checkEnd();
     return {
@@ -157,6 +157,11 @@ class StreamedAnswer {
     /** Makes what the vendor says fit to be shown. */
     private readonly shown: (text: string) => string,
   ) {}
+
+  /** The SDK has a usage without numbers for a vendor that told none. */
+  get hasToldUsage(): boolean {
+    return this.usage?.inputTokens.total !== undefined || this.usage?.outputTokens.total !== undefined;
+  }
 
   /** @throws what the vendor sends as an error */
   take(part: LanguageModelV4StreamPart): void {

@@ -147,6 +147,12 @@ describe.each(VENDOR_NAMES)('%s', (name: VendorName) => {
     await expect(ask()).rejects.toMatchObject({ code, provider: name });
   });
 
+  it('tells no usage where the vendor told none', async () => {
+    behave({ kind: 'html' });
+    await expect(ask()).rejects.toMatchObject({ code: 'provider_failed' });
+    expect(told.usage).toEqual([]);
+  });
+
   it('asks once, whatever happens', async () => {
     const before = vendor.calls.length;
     behave({ kind: 'status', status: 503 });
