@@ -38,12 +38,14 @@ interface Options {
   readonly envelope?: EnvelopeOptions;
   /** Of the replica, which looks at the marks then. Default 50. */
   readonly lookMs?: number;
+  /** Of a lease. */
+  readonly leaseMs?: number;
 }
 
 /** An instance with memory, which learns of changes already. */
 export async function startArmedStorage(
   port: number,
-  { redis, by = 'armed', lookMs = 50, envelope = {}, ...beats }: Options,
+  { redis, by = 'armed', lookMs = 50, leaseMs, envelope = {}, ...beats }: Options,
 ): Promise<ReplicatedCacheStorage> {
   const clock = new HybridLogicalClock(randomBytes(8).toString('hex'));
   const connection = openRedis({ ...settingsOf(port), ...redis });
@@ -55,6 +57,7 @@ export async function startArmedStorage(
     shared: new RedisSide({ connection, maxLifeMs: MAX_LIFE_MS, ...beats }),
     maxLifeMs: MAX_LIFE_MS,
     heartbeatMs: lookMs,
+    ...(leaseMs === undefined ? {} : { leaseMs }),
   });
   await storage.opened();
   await storage.settled(1000);

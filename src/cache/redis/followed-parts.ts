@@ -20,14 +20,16 @@ export interface FollowedOptions {
   readonly store: PartStore;
   readonly codec: BatchCodec;
   readonly timers: Timers;
+  /** Of the life of a lease. */
+  readonly leaseMs: number;
   readonly onFault: (error: unknown) => void;
 }
 
-/** For who is not told of what is new, or too late. */
-const LOOK_MS = 500;
-/** Who only waits need not be known at once, and not at all for a short computation; well within `INTEREST_MS`. */
-const FIRST_WORD_MS = 250;
-const WORD_MS = 1000;
+/** In lives of a lease: for who is not told of what is new, or too late. */
+const LOOK = 0.1;
+/** Who only waits need not be known at once, and not at all for a short computation; well within `INTEREST`. */
+const FIRST_WORD = 0.05;
+const WORD = 0.2;
 
 /** Follows a computation of another instance: says so in Redis, and brings its parts to those who wait here. */
 export class FollowedParts {
@@ -38,10 +40,10 @@ export class FollowedParts {
   private timer: unknown;
 
   constructor(private readonly options: FollowedOptions) {
-    const { sink, timers } = options;
+    const { sink, timers, leaseMs } = options;
     sink.onHeard(() => this.turns.ask());
     if (sink.isHeard) this.turns.ask();
-    else this.timer = timers.set(FIRST_WORD_MS, () => this.turns.ask());
+    else this.timer = timers.set(leaseMs * FIRST_WORD, () => this.turns.ask());
   }
 
   /** The news of its parts. */
@@ -60,7 +62,7 @@ export class FollowedParts {
   }
 
   private async look(): Promise<void> {
-    const { key, store, timers, onFault } = this.options;
+    const { key, store, timers, leaseMs, onFault } = this.options;
     timers.clear(this.timer);
     try {
       const found = await store.follow(key, this.wantsParts ? this.position : undefined);
@@ -70,7 +72,7 @@ export class FollowedParts {
       onFault(error);
     }
     if (this.hasEnded) return;
-    this.timer = timers.set(this.wantsParts ? LOOK_MS : WORD_MS, () => this.turns.ask());
+    this.timer = timers.set(leaseMs * (this.wantsParts ? LOOK : WORD), () => this.turns.ask());
   }
 
   private take({ token, batches, hasMore }: Batches): void {

@@ -12,6 +12,8 @@ export interface PartRelayOptions {
   readonly store: PartStore;
   readonly codec: BatchCodec;
   readonly timers: Timers;
+  /** Of the life of a lease. */
+  readonly leaseMs: number;
 }
 
 /** What the instances tell each other of running computations in one namespace: `led-parts.ts`, `followed-parts.ts`. */

@@ -4,8 +4,8 @@ import { noticesOf, telling } from './notices.js';
 import { valueOf } from './pipeline.js';
 import { FOLLOW, FORGET_PARTS, RELAY } from './scripts.js';
 
-/** Somebody who follows is believed to be there for so long after he has last said so. */
-export const INTEREST_MS = 3000;
+/** Somebody who follows is believed to be there for so long after he has last said so, in lives of a lease. */
+export const INTEREST = 0.6;
 /** The log of a holder that died without a word is gone after this. */
 const LOG_MS = 30_000;
 /** Nobody waits for these calls, and they may be large: that one is late says nothing about the server. */
@@ -44,6 +44,7 @@ export class PartStore {
   constructor(
     private readonly connection: RedisLink,
     namespace: string,
+    private readonly interestMs: number,
   ) {
     this.keyspace = new Keyspace(connection.settings.keyPrefix, namespace);
     this.notices = noticesOf(connection.settings);
@@ -55,7 +56,7 @@ export class PartStore {
    */
   async follow(key: string, from: Position | undefined): Promise<Batches | undefined> {
     const wants = from === undefined ? ['0', '', 0] : ['1', from.token, from.index];
-    const request = telling(FOLLOW, this.places(key), [INTEREST_MS, ...wants], this.notices);
+    const request = telling(FOLLOW, this.places(key), [this.interestMs, ...wants], this.notices);
     const [reply] = await this.connection.send([{ ...request, binary: true }], BUDGET);
     const [token, batches, more] = valueOf(reply) as [Buffer, Buffer[], number];
     return token.length === 0 ? undefined : { token: String(token), batches, hasMore: more === 1 };

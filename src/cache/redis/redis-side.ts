@@ -9,7 +9,7 @@ import type { RedisLink, RedisMaster } from './link.js';
 import { noticesTo } from './notices.js';
 import type { BatchCodec } from './part-batches.js';
 import { PartRelay } from './part-relay.js';
-import { PartStore } from './part-store.js';
+import { INTEREST, PartStore } from './part-store.js';
 import { RedisRemote } from './redis-remote.js';
 import { TOUCH } from './scripts.js';
 import { tagsOfParts } from './slots.js';
@@ -78,10 +78,10 @@ export class RedisSide {
     return new RedisRemote({ connection, namespace: name, maxLifeMs });
   }
 
-  /** For the parts of running computations. */
-  relay(name: string, codec: BatchCodec): PartRelay {
-    const store = new PartStore(this.options.connection, name);
-    return new PartRelay({ store, codec, timers: BACKGROUND_TIMERS });
+  /** For the parts of running computations, whose leases live for `leaseMs`. */
+  relay(name: string, codec: BatchCodec, leaseMs: number): PartRelay {
+    const store = new PartStore(this.options.connection, name, Math.round(leaseMs * INTEREST));
+    return new PartRelay({ store, codec, timers: BACKGROUND_TIMERS, leaseMs });
   }
 
   /** Once. */

@@ -2,8 +2,9 @@ import type { Timers } from './timers.js';
 
 /** How long a computation is its holder's without a sign of life: what his death costs the others. */
 export const LEASE_MS = 5000;
-/** Below a third: two renewals may fail. */
-export const RENEW_EVERY_MS = 1500;
+/** Of that time. Below a third: two renewals may fail. */
+export const RENEWAL = 0.3;
+export const RENEW_EVERY_MS = LEASE_MS * RENEWAL;
 
 /** The computation of a key is this instance's. */
 export interface Held {

@@ -47,6 +47,8 @@ export interface ReplicaOptions {
   readonly ackWindowMs?: number;
   /** Default 5 s. */
   readonly drainTimeoutMs?: number;
+  /** How long a computation is its holder's without a sign of life. Default 5 s. */
+  readonly leaseMs?: number;
   readonly onEvent?: (event: ReplicaEvent) => void;
 }
 
@@ -120,6 +122,7 @@ export class Replica {
   /** Of an instance that is alone. */
   private ownClear: string | undefined;
   private readonly maxLifeMs: number;
+  private readonly leaseMs: number;
   private readonly largest: number;
 
   constructor(options: ReplicaOptions) {
@@ -147,6 +150,7 @@ export class Replica {
     this.remote = remote;
     this.alone = remote === NO_REMOTE;
     this.maxLifeMs = maxLifeMs;
+    this.leaseMs = options.leaseMs ?? LEASE_MS;
     this.largest = Math.floor(outboxMaxBytes * LARGEST_PART);
     this.session = new Session(this.state, {
       onOnline: () => void this.releaseAll(),
@@ -289,8 +293,8 @@ export class Replica {
     let hasAsked = false;
     const { version, outcome } = await this.announce((next) => {
       hasAsked = true;
-      const deadlineMs = this.state.clock.time() + Math.min(budget.leftMs, LEASE_MS);
-      const request = { version: next, fenceMs: FENCE_MS, token, leaseMs: LEASE_MS, deadlineMs };
+      const deadlineMs = this.state.clock.time() + Math.min(budget.leftMs, this.leaseMs);
+      const request = { version: next, fenceMs: FENCE_MS, token, leaseMs: this.leaseMs, deadlineMs };
       return budget.spend(() => this.remote.lease(key, request));
     });
     if (outcome?.kind === 'held') return { kind: 'theirs', forMs: outcome.forMs, watch };
@@ -326,7 +330,7 @@ export class Replica {
   /** While the factory runs. Where it is lost, another may compute too; the newer result wins. */
   async renew(key: string, token: string): Promise<void> {
     if (!this.session.online) return;
-    await this.remote.renew(key, token, LEASE_MS).catch((error: unknown) => this.session.fault(error));
+    await this.remote.renew(key, token, this.leaseMs).catch((error: unknown) => this.session.fault(error));
   }
 
   /** Where Redis is away it is done when that is back: others must not wait for a lease that nobody uses. */

@@ -10,7 +10,7 @@ import { BACKGROUND_TIMERS } from '../replication/timers.js';
 import { HybridLogicalClock } from '../replication/clock.js';
 import type { Journal } from '../replication/journal.js';
 import type { Busy, Held } from '../replication/lease.js';
-import { RENEW_EVERY_MS } from '../replication/lease.js';
+import { LEASE_MS, RENEWAL } from '../replication/lease.js';
 import type { EntryDraft, Found, ReplicaStats, Written } from '../replication/replica.js';
 import { Replica, WEEK_MS } from '../replication/replica.js';
 import type { ReplicaEvent } from '../replication/replica-state.js';
@@ -42,6 +42,8 @@ export interface ReplicatedStorageOptions {
   readonly heartbeatMs?: number;
   /** How long one call may wait for Redis in all; see `CallBudget`. */
   readonly callBudgetMs?: number;
+  /** How long a computation is its holder's without a sign of life, which sets the pace of its parts too. Default 5 s. */
+  readonly leaseMs?: number;
   /** How long `close` may take to send what waits. Default 1000. */
   readonly flushMs?: number;
   readonly onEvent?: (event: ReplicaEvent & { readonly namespace: string }) => void;
@@ -83,7 +85,7 @@ export class ReplicatedCacheStorage implements CacheStorage, RedisListener {
       onEvent: (event) => onEvent({ ...event, namespace: namespaceName }),
     });
     this.batches = new EnvelopeBatchCodec(options.codec, namespaceName);
-    this.relay = shared?.relay(namespaceName, this.batches);
+    this.relay = shared?.relay(namespaceName, this.batches, this.leaseMs);
     const isFirst = family.members.size === 0;
     family.members.set(namespaceName, this);
     if (family.isArmed) this.replica.armed();
@@ -107,6 +109,10 @@ export class ReplicatedCacheStorage implements CacheStorage, RedisListener {
 
   get maxLifeMs(): number {
     return this.options.maxLifeMs ?? WEEK_MS;
+  }
+
+  private get leaseMs(): number {
+    return this.options.leaseMs ?? LEASE_MS;
   }
 
   /** Epoch milliseconds, as every instance sees them: by Redis where it was asked. */
@@ -225,7 +231,7 @@ export class ReplicatedCacheStorage implements CacheStorage, RedisListener {
     const timer = setInterval(() => {
       void this.replica.renew(key, token);
       led?.renewed();
-    }, RENEW_EVERY_MS).unref();
+    }, this.leaseMs * RENEWAL).unref();
     try {
       return await work();
     } finally {
