@@ -43,6 +43,8 @@ export class LedParts {
   private batches: PartBatches | undefined;
   /** Batches that Redis has. */
   private sent = 0;
+  /** Redis has a log, or may: it has to be forgotten. */
+  private mayHaveLog = false;
   private isWanted = false;
   /** Nothing is tried before the next renewal. */
   private isPaused = false;
@@ -72,7 +74,14 @@ export class LedParts {
   end(): void {
     const { key, token, store, onFault } = this.options;
     this.stop();
-    if (this.sent > 0) store.forget(key, token).catch(onFault);
+    if (this.mayHaveLog) store.forget(key, token).catch(onFault);
+    this.mayHaveLog = false;
+  }
+
+  /** It may go on, but not for those elsewhere: nobody will tell them. */
+  close(): void {
+    this.end();
+    this.lapse();
   }
 
   private schedule(): void {
@@ -92,6 +101,7 @@ export class LedParts {
     if (this.isPaused) return;
     try {
       const sealed = this.isWanted ? this.sealed() : [];
+      if (sealed.length > 0) this.mayHaveLog = true;
       const relayed = await store.relay(key, { token, index: this.sent }, sealed);
       this.failures = 0;
       if (!this.hasEnded) this.heed(relayed);
@@ -115,7 +125,7 @@ export class LedParts {
       return;
     }
     this.waiter ??= this.wait();
-    if (interest === 'value') {
+    if (interest === 'value' || this.isUnsealable) {
       this.mute();
       return;
     }
@@ -124,22 +134,22 @@ export class LedParts {
     if (isRefused) {
       this.isPaused = true;
       this.options.onFault(new Error('Redis took no parts.'));
-    } else if (!this.isUnsealable && !this.made.areAllIn(this.sent)) this.turns.ask();
+    } else if (!this.made.areAllIn(this.sent)) this.turns.ask();
   }
 
   /** What is missing in Redis. A part that is too large for an envelope ends it: the next ones would leave a gap. */
   private sealed(): Buffer[] {
     const { key, token, codec, onFault } = this.options;
-    if (this.isUnsealable) return [];
+    const sealed: Buffer[] = [];
     try {
-      return this.made
-        .from(this.sent)
-        .map((batch, at) => codec.seal(key, { token, index: this.sent + at }, batch));
+      for (const batch of this.made.from(this.sent)) {
+        sealed.push(codec.seal(key, { token, index: this.sent + sealed.length }, batch));
+      }
     } catch (error) {
       onFault(error);
       this.isUnsealable = true;
-      return [];
     }
+    return sealed;
   }
 
   private wait(): AbortController {

@@ -217,6 +217,20 @@ describe('a computation that others follow', () => {
     await until(async () => (await redis.raw.keys('t:default:[fop]:*')).length === 0);
   });
 
+  it('passes on what came before a part that is too large', async () => {
+    const envelope = { maxValueBytes: 1000 };
+    const [a, b] = [await start({ envelope }), await start({ envelope })];
+    const { story, heard, mine, theirs } = await followed(a, b, undefined);
+    story.tell('a time', 'x'.repeat(70_000), 'lost');
+    await until(() => heard.text === 'once upon a time');
+    story.tell('lost');
+    await called('pexpire');
+    expect([heard.text, a.storage.stats().faults]).toEqual(['once upon a time', 1]);
+    story.fail(new Error('broken'));
+    await expect(mine).rejects.toThrow('broken');
+    await expect(theirs).rejects.toThrow('another instance');
+  });
+
   it('goes on where a part is too large to be passed on', async () => {
     const envelope = { maxValueBytes: 1000 };
     const [a, b] = [await start({ envelope }), await start({ envelope })];
