@@ -30,12 +30,13 @@ const LOOK = 0.1;
 /** Who only waits need not be known at once, and not at all for a short computation; well within `INTEREST`. */
 const FIRST_WORD = 0.05;
 const WORD = 0.2;
+/** Where the rest of a log would be that can't be read: so only that of the next computation is. */
+const UNREADABLE = 2 ** 31;
 
 /** Follows a computation of another instance: says so in Redis, and brings its parts to those who wait here. */
 export class FollowedParts {
   private readonly turns = new Turns(() => this.look());
   private position: Position = { token: '', index: 0 };
-  private isUnreadable = false;
   private hasEnded = false;
   private timer: unknown;
 
@@ -48,7 +49,7 @@ export class FollowedParts {
 
   /** The news of its parts. */
   noticed(): void {
-    if (this.wantsParts) this.turns.ask();
+    if (this.wantsParts && this.position.index !== UNREADABLE) this.turns.ask();
   }
 
   end(): void {
@@ -58,7 +59,7 @@ export class FollowedParts {
   }
 
   private get wantsParts(): boolean {
-    return this.options.sink.isHeard && !this.isUnreadable;
+    return this.options.sink.isHeard;
   }
 
   private async look(): Promise<void> {
@@ -84,7 +85,7 @@ export class FollowedParts {
     for (const bytes of batches) {
       const parts = codec.open(key, this.position, bytes);
       if (parts === undefined) {
-        this.isUnreadable = true;
+        this.position = { token, index: UNREADABLE };
         return;
       }
       this.position = { token, index: this.position.index + 1 };

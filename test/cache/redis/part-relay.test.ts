@@ -487,6 +487,49 @@ describe('the log in Redis', () => {
     expect(heard.runs).toEqual([['own']]);
   });
 
+  it('is read again when it is the next one', async () => {
+    const [a, b] = [
+      await start({ envelope: { encryptionKeys: [{ id: 'k1', key: randomBytes(32) }] } }),
+      await start(),
+    ];
+    const c = await start();
+    const [first, second, heard] = [new Narrated(), new Narrated(), new Heard()];
+    const mine = a.cache.getOrSet('key', first.factory);
+    await first.begun;
+    first.tell('secret');
+    const calls = [b, c].map(({ cache }) => cache.getOrSet('key', second.factory, { onPart: heard.onPart }));
+    await until(() => [b, c].every(({ storage }) => storage.stats().corrupt === 1));
+    first.fail(new Error('broken'));
+    await expect(mine).rejects.toThrow('broken');
+    await second.begun;
+    second.tell('open');
+    await until(() => heard.parts.length === 2);
+    expect(heard.runs).toEqual([['open', 'open']]);
+    expect([b, c].map(({ storage }) => storage.stats().corrupt)).toEqual([1, 1]);
+    second.end();
+    expect(await Promise.all(calls)).toEqual(['open', 'open']);
+  });
+
+  it('is forgotten where the computation ends before Redis has answered', async () => {
+    const proxy = await TcpProxy.start(redis.server.port);
+    open.push(proxy);
+    const [a, b] = [await start({}, proxy), await start()];
+    const [story, heard] = [new Narrated(), new Heard()];
+    const mine = a.cache.getOrSet('key', story.factory);
+    await story.begun;
+    const theirs = b.cache.getOrSet('key', never, { onPart: heard.onPart });
+    await until(async () => (await redis.raw.get(INTEREST)) === 'parts');
+    await called('lindex', 2);
+    await redis.raw.ping();
+    proxy.delay(50);
+    story.tell('text');
+    await until(async () => (await redis.raw.exists(LOG)) === 1);
+    story.end();
+    await mine;
+    await theirs;
+    await until(async () => (await redis.raw.exists(LOG)) === 0);
+  });
+
   it('is no reason to tell anybody what others have put there', async () => {
     const [a, b] = [await start(), await start()];
     await redis.raw.set(LOG, 'a text');
