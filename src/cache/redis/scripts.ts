@@ -318,7 +318,8 @@ const BYTES_PER_READ = 256 * 1024;
 /**
  * Says that somebody follows a computation, and whether for its parts; returns whose parts there are, the batches from
  * an index on, and whether there are more. Parts of who has not the lease (any more) are nobody's. The log is a list of
- * the holder's token and then his batches. Where Redis takes no writes the parts are still read. KEYS: lease, interest,
+ * the holder's token and then his batches. A full Redis takes no new interest, but does not let the one that it has lapse;
+ * where Redis takes no writes the parts are still read. KEYS: lease, interest,
  * log. ARGV: life of the interest in ms, '1' for the parts, the token that the reader knows, the index for that one.
  */
 export const FOLLOW = mentioning(
@@ -327,7 +328,8 @@ export const FOLLOW = mentioning(
 local wants = ARGV[2] == '1'
 local level = redis.pcall('GET', KEYS[2])
 if type(level) ~= 'string' or (wants and level ~= 'parts') then
-  redis.pcall('SET', KEYS[2], wants and 'parts' or 'value', 'PX', ARGV[1])
+  local set = redis.pcall('SET', KEYS[2], wants and 'parts' or 'value', 'PX', ARGV[1])
+  if set.err then redis.pcall('PEXPIRE', KEYS[2], ARGV[1]) end
   mention(KEYS[2])
 elseif redis.call('PTTL', KEYS[2]) < tonumber(ARGV[1]) / 2 then
   redis.pcall('PEXPIRE', KEYS[2], ARGV[1])
