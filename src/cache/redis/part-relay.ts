@@ -49,7 +49,8 @@ export class PartRelay {
   }
 
   close(): void {
-    for (const each of [...this.led.all(), ...this.followed.all()]) each.end();
+    for (const each of this.led.all()) each.close();
+    for (const each of this.followed.all()) each.end();
   }
 
   private readonly onFault = (): void => {

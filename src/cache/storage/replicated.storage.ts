@@ -62,6 +62,8 @@ export class ReplicatedCacheStorage implements CacheStorage, RedisListener {
   private readonly batches: EnvelopeBatchCodec;
   private readonly relay: PartRelay | undefined;
   private readonly localTier: StoredEntry['tier'];
+  /** Keys by the tokens of leases that computations have here. */
+  private readonly held = new Map<string, string>();
   private opening: Promise<void> | undefined;
 
   constructor(
@@ -227,6 +229,7 @@ export class ReplicatedCacheStorage implements CacheStorage, RedisListener {
     computation?: LedComputation,
   ): Promise<T> {
     if (token === undefined) return work();
+    this.held.set(token, key);
     const led = computation && this.relay?.lead(key, token, computation);
     const timer = setInterval(() => {
       void this.replica.renew(key, token);
@@ -237,8 +240,14 @@ export class ReplicatedCacheStorage implements CacheStorage, RedisListener {
     } finally {
       clearInterval(timer);
       if (led !== undefined) this.relay?.end(key, led);
-      void this.replica.release(key, token);
+      void this.giveUp(token);
     }
+  }
+
+  /** Once: others need not wait for its end. */
+  private async giveUp(token: string): Promise<void> {
+    const key = this.held.get(token);
+    if (this.held.delete(token) && key !== undefined) await this.replica.release(key, token);
   }
 
   /** Until it is ended: takes part in the computation of another instance. */
@@ -344,6 +353,8 @@ export class ReplicatedCacheStorage implements CacheStorage, RedisListener {
 
   private async end(flushMs: number): Promise<void> {
     this.relay?.close();
+    // Nothing that is computed from now on can be stored.
+    await Promise.all([...this.held.keys()].map((token) => this.giveUp(token)));
     await this.opening?.catch(() => {});
     await within(flushMs, this.replica.idle());
     await this.replica.close();

@@ -257,6 +257,53 @@ describe('a computation that others follow', () => {
     expect(heard.runs).toEqual([['small'], ['own']]);
   });
 
+  it('goes on in a full Redis, where one who waits begins to listen', async () => {
+    const [a, b] = [await start(), await start()];
+    const [story, heard, ofA] = [new Narrated(), new Heard(), new AbortController()];
+    const mine = a.cache.getOrSet('key', story.factory, { signal: ofA.signal });
+    await story.begun;
+    const theirs = b.cache.getOrSet('key', never);
+    await until(async () => (await redis.raw.get(INTEREST)) === 'value');
+    await called('lindex');
+    await redis.raw.ping();
+    await redis.raw.config('SET', 'maxmemory', '1');
+    try {
+      const listens = b.cache.getOrSet('key', never, { onPart: heard.onPart });
+      ofA.abort(new Error('gone'));
+      await expect(mine).rejects.toThrow('gone');
+      // Longer than one who says nothing is believed.
+      for (let renewal = 0; renewal < 4; renewal += 1) await called('lindex', 2);
+      expect(story.isAborted).toBe(false);
+      await redis.raw.config('SET', 'maxmemory', '0');
+      story.tell('a time');
+      await until(() => heard.text === 'a time');
+      story.end();
+      expect(await Promise.all([theirs, listens])).toEqual(['a time', 'a time']);
+    } finally {
+      await redis.raw.config('SET', 'maxmemory', '0');
+    }
+  });
+
+  it('ends where its storage is closed and nobody waits here, and is theirs at once', async () => {
+    const [a, b] = [await start({ leaseMs: 60_000 }), await start({ leaseMs: 60_000 })];
+    const [ofA, second] = [new AbortController(), new Narrated()];
+    const [first, heard] = [new Narrated(), new Heard()];
+    const mine = a.cache.getOrSet('key', first.factory, { signal: ofA.signal });
+    await first.begun;
+    first.tell('former');
+    const theirs = b.cache.getOrSet('key', second.factory, { onPart: heard.onPart });
+    await until(() => heard.text === 'former');
+    ofA.abort(new Error('gone'));
+    await expect(mine).rejects.toThrow('gone');
+    await a.storage.close();
+    expect(first.isAborted).toBe(true);
+    await second.begun;
+    second.tell('new');
+    second.end();
+    expect(await theirs).toBe('new');
+    expect(heard.runs).toEqual([['former'], ['new']]);
+  });
+
   it('gives them its value when its own callers have left', async () => {
     const [a, b] = [await start(), await start()];
     const ofA = new AbortController();
