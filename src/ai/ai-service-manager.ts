@@ -166,7 +166,7 @@ export class AiServiceManager {
     providers: readonly AiProvider[],
     request: TypedRequest<T>,
     key: string,
-    { signal, emit, decide }: FactoryContext,
+    { signal, stale, emit, decide }: FactoryContext,
   ): Promise<Analysis<T>> {
     const { type, content, filename } = request;
     const language = filename === undefined ? undefined : languageOfFilename(filename);
@@ -188,6 +188,9 @@ export class AiServiceManager {
     );
     const standIn = first.provider.name === LOCAL && first.failed.length > 0;
     if (standIn || first.answer.isPartial === true) decide({ ttlMs: this.standInTtlMs(type), staleMs: 0 });
+    // An older answer of a model is better than that, and stays for those who take it.
+    if (standIn && stale !== undefined && (stale.value as Analysis).provider !== LOCAL)
+      decide({ store: false });
     return {
       fileHash: fileHashOf(content),
       type,

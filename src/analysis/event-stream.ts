@@ -4,6 +4,8 @@ import { ResponseStream } from './response-stream.js';
 export interface EventStreamOptions {
   /** A comment is sent after so long without an event, in milliseconds. Default 15 000. */
   readonly heartbeatMs?: number;
+  /** See `ResponseStream`. */
+  readonly stallMs?: number;
 }
 
 /** Whether an `Accept` names the media type of server-sent events (RFC 9110 section 12.5.1). */
@@ -18,8 +20,8 @@ export class EventStream {
   private readonly stream: ResponseStream;
   private readonly heartbeat: NodeJS.Timeout;
 
-  constructor(reply: FastifyReply, { heartbeatMs = 15_000 }: EventStreamOptions = {}) {
-    this.stream = new ResponseStream(reply, 'text/event-stream; charset=utf-8');
+  constructor(reply: FastifyReply, { heartbeatMs = 15_000, stallMs }: EventStreamOptions = {}) {
+    this.stream = new ResponseStream(reply, 'text/event-stream; charset=utf-8', stallMs);
     this.heartbeat = setInterval(() => this.beat(), heartbeatMs).unref();
     const stop = (): void => clearInterval(this.heartbeat);
     this.signal.addEventListener('abort', stop, { once: true });

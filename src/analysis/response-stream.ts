@@ -13,13 +13,19 @@ export class ResponseStream {
   private readonly raw: ServerResponse;
   private last: Promise<void> = Promise.resolve();
 
-  constructor(reply: FastifyReply, contentType: string) {
+  /** @param stallMs A client that takes nothing for so long is given up. Default one minute. */
+  constructor(
+    reply: FastifyReply,
+    contentType: string,
+    private readonly stallMs = 60_000,
+  ) {
     const { raw } = reply;
     this.raw = raw;
     this.signal = this.controller.signal;
     raw.once('close', () => this.gone());
     // Of a connection that broke; `close` follows.
     raw.on('error', () => {});
+    raw.on('timeout', () => raw.destroy());
     if (raw.destroyed) this.gone();
     const headers = {
       'content-type': contentType,
@@ -53,9 +59,16 @@ export class ResponseStream {
   async end(): Promise<void> {
     await this.last;
     if (this.signal.aborted) return;
-    const closed = once(this.raw, 'close').catch(() => {});
+    const closed = this.until('close');
     this.raw.end();
     await closed;
+  }
+
+  /** Also where the client goes, or reads nothing any more: Node's time-out begins anew with whatever gets out. */
+  private async until(event: 'drain' | 'close'): Promise<void> {
+    this.raw.setTimeout(this.stallMs);
+    await once(this.raw, event, { signal: this.signal }).catch(() => {});
+    this.raw.setTimeout(0);
   }
 
   private gone(): void {
@@ -64,9 +77,7 @@ export class ResponseStream {
   }
 
   private async writeWhenThereIsRoom(text: string): Promise<void> {
-    if (this.raw.writableNeedDrain && !this.signal.aborted) {
-      await once(this.raw, 'drain', { signal: this.signal }).catch(() => {});
-    }
+    if (this.raw.writableNeedDrain && !this.signal.aborted) await this.until('drain');
     if (this.raw.destroyed) this.gone();
     this.signal.throwIfAborted();
     this.raw.write(text);

@@ -10,6 +10,7 @@ import type { AiProvider } from '../../src/ai/providers/ai-provider.js';
 import { GuardedProvider } from '../../src/ai/providers/guarded.provider.js';
 import { LocalProvider } from '../../src/ai/providers/local/local.provider.js';
 import { VENDORS } from '../../src/ai/providers/vendors.js';
+import { Cache } from '../../src/cache/cache.js';
 import { MemoryCacheStorage } from '../../src/cache/storage/memory.storage.js';
 import { analysisAnswer } from '../support/analysis-answer.js';
 import type { Behaviour } from '../support/vendors/behaviour.js';
@@ -151,6 +152,37 @@ describe('AiServiceManager', () => {
     expect(spent.answers).toBe(2);
     expect(spent.outputTokens).toBeGreaterThan(entry.value.usage.outputTokens);
     expect(claude.totals.outputTokens + openai.totals.outputTokens).toBe(spent.outputTokens);
+  });
+
+  it('keeps an older answer of a model where only local could answer now', async () => {
+    let nowMs = 1_000_000;
+    const storage = new MemoryCacheStorage({ maxBytes: 10_000_000, now: () => nowMs });
+    cache = new AnalysisCacheManager(new Cache({ storage, ttlMs: 1_000, staleMs: 60_000, now: () => nowMs }));
+    const local = {
+      ...guarded('claude', claude),
+      name: 'local',
+      model: 'local-1',
+      health: () => ({ state: 'up', details: {} }),
+      analyze: async () => ({
+        result: { deobfuscatedCode: '', analysisReport: 'local' },
+        usage: { inputTokens: 0, outputTokens: 0 },
+      }),
+    } as unknown as AiProvider;
+    ai = newManager([guarded('claude', claude), local]);
+    await ai.analyze(request('a()'));
+    nowMs += 2_000;
+    claude.script = () => ({ kind: 'status', status: 400 });
+    const anew = await ai.analyze(request('a()'), { accept: () => false });
+    expect(anew.entry.value).toMatchObject({ provider: 'local', standIn: true });
+    const stale = await ai.analyze(request('a()'));
+    expect(stale).toMatchObject({
+      kind: 'hit',
+      stale: 'stale-while-revalidate',
+      entry: { value: { provider: 'claude' } },
+    });
+    // What nobody has an answer for gets the one of local.
+    expect((await ai.analyze(request('b()'))).entry.value.provider).toBe('local');
+    expect((await ai.analyze(request('b()'))).kind).toBe('hit');
   });
 
   it('streams to who leaves the loop early, and goes on for the others', async () => {

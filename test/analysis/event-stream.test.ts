@@ -104,6 +104,25 @@ describe('EventStream', () => {
     expect(most).toBeLessThan(1.1 * MIB);
   });
 
+  it.each(['in the middle', 'at the end'])(
+    'gives up a client that reads nothing any more, %s',
+    async (where) => {
+      options = { stallMs: 50 };
+      const sent = Promise.withResolvers<unknown>();
+      const text = 'x'.repeat(32 * MIB);
+      play = async (stream) => {
+        await stream.send('item', text);
+        if (where === 'in the middle') await stream.send('item', 2).catch(sent.resolve);
+        await stream.end();
+        sent.resolve(stream.signal.reason);
+      };
+      const response = await open();
+      expect(await sent.promise).toMatchObject({ name: 'AbortError' });
+      await played;
+      response.destroy();
+    },
+  );
+
   it('sends comments while nothing happens', async () => {
     options = { heartbeatMs: 5 };
     const beaten = Promise.withResolvers<void>();

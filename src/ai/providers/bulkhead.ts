@@ -7,7 +7,7 @@ export interface BulkheadOptions {
   readonly concurrency: number;
   /** Calls that may wait, first come, first served. */
   readonly queueLimit: number;
-  /** Called when the queue is full, and when it no longer is. */
+  /** Called when the queue is full, and when it is half empty again. */
   readonly onSaturated?: (isSaturated: boolean) => void;
 }
 
@@ -52,7 +52,7 @@ export class Bulkhead {
     return new Promise((resolve, reject) => {
       const leave = (): void => {
         this.queue.delete(enter);
-        this.setSaturated(false);
+        this.relieve();
         reject(signal.reason as Error);
       };
       const enter = (): void => {
@@ -69,12 +69,17 @@ export class Bulkhead {
     const [next] = this.queue;
     if (next === undefined) {
       this.running -= 1;
-      this.setSaturated(false);
+      this.relieve();
       return;
     }
     this.queue.delete(next);
-    this.setSaturated(false);
+    this.relieve();
     next();
+  }
+
+  /** Not before half of the queue is free: where as many come as go there would be no end of news. */
+  private relieve(): void {
+    if (this.queue.size <= this.options.queueLimit / 2) this.setSaturated(false);
   }
 
   private setSaturated(isSaturated: boolean): void {

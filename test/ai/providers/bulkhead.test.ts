@@ -51,6 +51,28 @@ describe('Bulkhead', () => {
     expect(await Promise.all([running, third])).toEqual(['first', 'third']);
   });
 
+  it('tells of a full queue once, though one comes for each that goes', async () => {
+    const states: boolean[] = [];
+    const bulkhead = new Bulkhead({
+      name: 'x',
+      concurrency: 1,
+      queueLimit: 4,
+      onSaturated: (isSaturated) => states.push(isSaturated),
+    });
+    const jobs = Array.from({ length: 25 }, job);
+    const runs = jobs.slice(0, 5).map(({ run }) => bulkhead.run(run, never));
+    for (const [index, { run }] of jobs.slice(5).entries()) {
+      await expect(bulkhead.run(async () => 'never', never)).rejects.toThrow(ProviderBusyError);
+      jobs[index]?.resolve('done');
+      await settle();
+      runs.push(bulkhead.run(run, never));
+    }
+    expect(states).toEqual([true]);
+    for (const { resolve } of jobs) resolve('done');
+    await Promise.all(runs);
+    expect(states).toEqual([true, false]);
+  });
+
   it('gives back the place of what failed', async () => {
     const bulkhead = new Bulkhead({ name: 'x', concurrency: 1, queueLimit: 0 });
     await expect(bulkhead.run(() => Promise.reject(new Error('no')), never)).rejects.toThrow('no');
