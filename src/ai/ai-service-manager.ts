@@ -25,7 +25,7 @@ import type { StoredEntry } from '../cache/storage/cache-storage.js';
 export interface AiServiceOptions {
   /** In order of preference. */
   readonly providers: readonly AiProvider[];
-  /** For all that a computation does: every provider, its queue and its retries. */
+  /** For a computation from its first request on: waiting for another instance, every provider, its queue and its retries. */
   readonly deadlineMs: number;
   readonly maxFileBytes: number;
   /** How long an answer is kept that a better one should replace. Default one minute. */
@@ -92,10 +92,11 @@ export class AiServiceManager {
     this.check(request.content);
     const providers = this.providersFor(request);
     const key = this.cache.keyOf(request);
+    const begun = performance.now();
     const outcome = await this.cache.resolve(
       request,
       key,
-      (context) => this.compute(providers, request, key, context),
+      (context) => this.compute(providers, request, key, begun, context),
       policy,
     );
     if (outcome !== undefined && outcome.kind !== 'computed') this.noteSaved(outcome.entry.value);
@@ -166,6 +167,7 @@ export class AiServiceManager {
     providers: readonly AiProvider[],
     request: TypedRequest<T>,
     key: string,
+    askedAt: number,
     { signal, stale, emit, decide }: FactoryContext,
   ): Promise<Analysis<T>> {
     const { type, content, filename } = request;
@@ -176,6 +178,7 @@ export class AiServiceManager {
       { type, content, ...(language && { language }) },
       {
         signal,
+        begun: askedAt,
         deadlineMs: this.options.deadlineMs,
         metrics: this.metrics,
         progress: {

@@ -1,5 +1,5 @@
 import { SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
-import { AiError, AllProvidersFailedError } from './ai.errors.js';
+import { AiError, AllProvidersFailedError, AnalysisTimeoutError } from './ai.errors.js';
 import type { FailedAttempt } from './ai.errors.js';
 import type { AnalysisType } from './analysis.js';
 import type { AiMetrics } from './ai.metrics.js';
@@ -16,7 +16,9 @@ export interface FailoverProgress {
 
 export interface FailoverOptions {
   readonly signal: AbortSignal;
-  /** For all providers, their queues and retries. */
+  /** When the analysis was asked for, by `performance.now`: it may have been waited for since. */
+  readonly begun: number;
+  /** From then on, for all providers, their queues and retries. */
   readonly deadlineMs: number;
   readonly progress: FailoverProgress;
   readonly metrics: AiMetrics;
@@ -68,12 +70,12 @@ async function tryInOrder<T extends AnalysisType>(
   options: FailoverOptions,
   failed: FailedAttempt[],
 ): Promise<FirstAnswer<T>> {
-  const { signal, deadlineMs, progress } = options;
-  const begun = performance.now();
+  const { signal, begun, deadlineMs, progress } = options;
   const errors: unknown[] = [];
   for (const [index, provider] of providers.entries()) {
     const tryBegun = performance.now();
     const leftMs = Math.ceil(begun + deadlineMs - tryBegun);
+    if (leftMs <= 0 && index === 0) throw new AnalysisTimeoutError(provider.name, deadlineMs);
     if (leftMs <= 0) break;
     const budgetMs = index < providers.length - 1 ? Math.ceil(leftMs / 2) : leftMs;
     try {
@@ -89,7 +91,7 @@ async function tryInOrder<T extends AnalysisType>(
       progress.onFailed(failed.at(-1) as FailedAttempt);
     }
   }
-  if (providers.length === 1 && errors.length === 1) throw errors[0];
+  if (providers.length === 1) throw errors[0];
   const waits = errors.map(retryAfterOf).filter((waitMs) => waitMs !== undefined);
   throw new AllProvidersFailedError(failed, waits.length === 0 ? undefined : Math.min(...waits), {
     cause: errors.at(-1),

@@ -43,7 +43,7 @@ const failing = (name: ProviderName, error: Error): Scripted =>
 
 function run(
   providers: readonly AiProvider[],
-  { signal = new AbortController().signal, deadlineMs = 8_000 } = {},
+  { signal = new AbortController().signal, deadlineMs = 8_000, begun = performance.now() } = {},
 ) {
   const told: string[] = [];
   const answer = firstAnswer(
@@ -51,6 +51,7 @@ function run(
     { type: 'deobfuscate', content: Buffer.from('x') },
     {
       signal,
+      begun,
       deadlineMs,
       metrics: new AiMetrics(),
       progress: {
@@ -115,6 +116,13 @@ describe('firstAnswer', () => {
       attempts: [{ code: 'analysis_timeout' }],
     });
     expect(second.budgets).toEqual([]);
+  });
+
+  it('asks nobody where the time has been spent on waiting', async () => {
+    const first = answering('claude');
+    const late = run([first, answering('local')], { begun: performance.now() - 9_000 }).answer;
+    await expect(late).rejects.toMatchObject({ code: 'analysis_timeout', timeoutMs: 8_000 });
+    expect(first.budgets).toEqual([]);
   });
 
   it('throws the error of an only provider as it is, and of several one that has all', async () => {

@@ -289,6 +289,27 @@ describe('streams of several instances', () => {
     await leader.remove();
   });
 
+  it('take no longer than one deadline, though each instance waits for the one before it', async () => {
+    const instances = await Promise.all(
+      [1, 2, 3].map(() =>
+        startWith(vendors, {
+          AI_PROVIDERS: 'claude',
+          AI_TIMEOUT_MS: '1000',
+          AI_DEADLINE_MS: '1500',
+          REDIS_ENABLED: 'true',
+          REDIS_URL: redis.server.url,
+        }),
+      ),
+    );
+    vendors.claude.script = () => ({ kind: 'hang' });
+    const body = fresh();
+    const begun = performance.now();
+    const answers = await Promise.all(instances.map((instance) => instance.post(body)));
+    expect(performance.now() - begun).toBeLessThan(2_900);
+    for (const answer of answers) expect(await answer.json()).toMatchObject({ code: 'analysis_timeout' });
+    await Promise.all(instances.map((instance) => instance.remove()));
+  });
+
   it('go on as long as anybody listens, on whatever instance', async () => {
     const gate = gated();
     vendors.claude.script = () => gate.behaviour;
