@@ -1,6 +1,7 @@
 import multipart from '@fastify/multipart';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { strictJson } from './strict-json.js';
+import { discardBody } from './discard-body.js';
 
 /** JSON may spell one byte of a file in six (`\u0000`). */
 const JSON_BYTES_PER_FILE_BYTE = 6;
@@ -40,6 +41,8 @@ export async function acceptBodies(
     if (route.url === BATCH_PATH) route.bodyLimit = Math.min(bodyLimit * maxItems, MAX_JSON_BATCH_BYTES);
   });
   server.addContentTypeParser([...NDJSON_TYPES], (_request, _payload, done) => done(null));
+  // A form that is refused is left in the middle.
+  server.addHook('onResponse', async ({ raw }) => discardBody(raw));
   await server.register(multipart, {
     limits: { fileSize: maxFileBytes, files: 1, fields: 8, fieldSize: 1024, parts: 16, headerPairs: 100 },
   });

@@ -1,4 +1,4 @@
-import { request as httpRequest } from 'node:http';
+import { Agent, request as httpRequest } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Athena } from '../support/athena.js';
 
@@ -268,6 +268,36 @@ describe('bad input', () => {
     setImmediate(() => leaver.abort());
     await expect(left).rejects.toThrow();
     expect((await athena.post({ type: 'deobfuscate', content: 'after()' })).status).toBe(200);
+  });
+
+  it.each([
+    ['a form without a boundary', '/v1/analyses', 'multipart/form-data'],
+    ['a form that is none', '/v1/analyses', 'multipart/form-data; boundary=x'],
+    ['a type that nobody reads', '/v1/analyses', 'text/plain'],
+    ['a batch that is no form', '/v1/analyses/batch', 'multipart/form-data'],
+    ['a path that is none', '/v1/nothing', 'application/json'],
+  ])('%s leaves its connection to the next request', async (_, path, contentType) => {
+    const { port } = new URL(athena.url);
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const ask = (
+      method: string,
+      where: string,
+      body: string,
+      headers: Record<string, string>,
+    ): Promise<number> =>
+      new Promise((resolve, reject) => {
+        const request = httpRequest(
+          { agent, port, host: '127.0.0.1', path: where, method, headers },
+          (response) => {
+            response.resume().on('end', () => resolve(response.statusCode ?? 0));
+          },
+        );
+        request.on('error', reject).end(body);
+      });
+    const refused = await ask('POST', path, 'x'.repeat(MIB), { 'content-type': contentType });
+    expect([200, 400, 404, 415]).toContain(refused);
+    expect(await ask('GET', '/health/live', '', {})).toBe(200);
+    agent.destroy();
   });
 
   it('a body that is announced and never sent does not block the others', async () => {
