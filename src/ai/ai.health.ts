@@ -12,7 +12,10 @@ export class AiHealthIndicator {
     @Inject(AI_PROVIDERS) private readonly providers: readonly AiProvider[],
   ) {}
 
-  /** `down` only when no provider can answer at all. */
+  /**
+   * `down` only where this instance itself cannot analyse. A vendor that fails is no reason to take it out of service: what
+   * is stored is served, and only requests find out when the vendor is well again.
+   */
   check(): HealthIndicatorResult {
     const session = this.indicators.check('providers');
     const states = this.providers.map((provider) => ({ provider, health: provider.health() }));
@@ -22,7 +25,10 @@ export class AiHealthIndicator {
         { state: health.state, model: provider.model, ...health.details },
       ]),
     );
-    if (states.every(({ health }) => health.state === 'down')) return session.down(facts);
+    const isUnfit = states.every(
+      ({ provider, health }) => provider.name === 'local' && health.state === 'down',
+    );
+    if (isUnfit) return session.down(facts);
     if (states.some(({ health }) => health.state !== 'up')) return session.degraded(facts);
     return session.up(facts);
   }

@@ -162,6 +162,35 @@ it('without local, a hang costs its time-out, and the answer says which', async 
   }
 });
 
+it('is ready while its only vendor is down: what is stored is served', async () => {
+  const athena = await startWith(
+    { claude: vendors.claude },
+    { AI_PROVIDERS: 'claude', AI_MAX_RETRIES: '0', AI_BREAKER_FAILURES: '2' },
+  );
+  try {
+    const known = fresh();
+    await athena.post(known);
+    vendors.claude.script = () => ({ kind: 'status', status: 500 });
+    for (let call = 0; call < 3; call += 1) await athena.post(fresh());
+    expect((await athena.post(fresh())).status).toBe(503);
+    const ready = await athena.fetch('/health/ready');
+    expect([ready.status, await ready.json()]).toEqual([
+      200,
+      expect.objectContaining({
+        info: expect.objectContaining({
+          providers: expect.objectContaining({
+            status: 'degraded',
+            claude: expect.objectContaining({ state: 'down' }),
+          }),
+        }),
+      }),
+    ]);
+    expect((await athena.post(known)).headers.get('cache-status')).toMatch(/^athena; hit/);
+  } finally {
+    await athena.remove();
+  }
+});
+
 it('skips what is not configured, and says so', async () => {
   const athena = await Athena.start({ AI_PROVIDERS: 'claude,compatible,local' });
   try {

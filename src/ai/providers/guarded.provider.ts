@@ -154,8 +154,10 @@ export class GuardedProvider implements AiProvider {
     const restsMs = Math.max(0, this.restsUntil - this.now());
     const isFull = queued >= this.options.queueLimit && active >= this.options.concurrency;
     const inner = this.inner.health();
-    const isDegraded = circuit === 'half-open' || restsMs > 0 || isFull;
-    const state = circuit === 'open' ? 'down' : isDegraded ? 'degraded' : inner.state;
+    // When the time is up the next request tries it, whatever the circuit says.
+    const isOpen = circuit === 'open' && this.now() - this.openedAt < this.options.breakerResetMs;
+    const isDegraded = circuit !== 'closed' || restsMs > 0 || isFull;
+    const state = isOpen ? 'down' : isDegraded ? 'degraded' : inner.state;
     const rest = restsMs > 0 ? { rateLimitedForMs: restsMs } : {};
     return { state, details: { ...inner.details, circuit, active, queued, ...rest, ...this.counts } };
   }
