@@ -8,12 +8,21 @@ export interface EventStreamOptions {
   readonly stallMs?: number;
 }
 
-/** Whether an `Accept` names the media type of server-sent events (RFC 9110 section 12.5.1). */
-export const acceptsEvents = (accept = ''): boolean =>
-  accept
-    .slice(0, 1_000)
-    .split(',')
-    .some((range) => /^\s*text\/event-stream\s*(;(?!.*\bq=0(\.0*)?\s*(;|$)).*)?$/i.test(range));
+/**
+ * Whether an `Accept` names server-sent events, and wants JSON no more than those (RFC 9110 section 12.5.1): of several
+ * ranges that fit the most specific one counts.
+ */
+export function acceptsEvents(accept = ''): boolean {
+  const qualities = new Map<string, number>();
+  for (const range of accept.slice(0, 1_000).toLowerCase().split(',')) {
+    const [type = '', ...parameters] = range.split(';').map((part) => part.trim());
+    const weight = parameters.find((parameter) => parameter.startsWith('q='))?.slice(2);
+    qualities.set(type, weight === undefined ? 1 : Number(weight));
+  }
+  const events = qualities.get('text/event-stream') ?? 0;
+  const json = ['application/json', 'application/*', '*/*'].find((type) => qualities.has(type)) ?? '';
+  return events > 0 && events >= (qualities.get(json) ?? 0);
+}
 
 /** An answer as server-sent events (`text/event-stream`), each with its name and JSON as its data. */
 export class EventStream {

@@ -9,7 +9,7 @@ import { Test } from '@nestjs/testing';
 import type { FastifyReply } from 'fastify';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { EventStreamOptions } from '../../src/analysis/event-stream.js';
-import { EventStream } from '../../src/analysis/event-stream.js';
+import { acceptsEvents, EventStream } from '../../src/analysis/event-stream.js';
 
 /** What the next request does with its stream. */
 let play: (stream: EventStream) => Promise<void>;
@@ -176,4 +176,24 @@ describe('EventStream', () => {
     await played;
     expect(signal?.aborted).toBe(false);
   });
+});
+
+describe('acceptsEvents', () => {
+  it.each([
+    ['text/event-stream', true],
+    ['TEXT/Event-Stream ; charset=utf-8', true],
+    ['text/event-stream, */*', true],
+    ['application/json, text/event-stream', true],
+    ['application/json;q=0.5, text/event-stream;q=0.7', true],
+    ['application/json, text/event-stream;q=0.5', false],
+    ['application/*;q=0.9, text/event-stream;q=0.5', false],
+    ['application/json;q=0.1, */*, text/event-stream;q=0.5', true],
+    ['text/event-stream;q=0', false],
+    ['text/event-stream;q=0.0', false],
+    ['text/event-stream;q=x', false],
+    ['*/*', false],
+    ['text/*', false],
+    ['', false],
+    [undefined, false],
+  ])('%j: %j', (accept, expected) => expect(acceptsEvents(accept)).toBe(expected));
 });
