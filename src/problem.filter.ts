@@ -1,5 +1,5 @@
 import type { ArgumentsHost, ExceptionFilter } from '@nestjs/common';
-import { Catch, HttpException, Logger } from '@nestjs/common';
+import { Catch, HttpException } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { problemOf } from './request/problem.js';
 
@@ -15,8 +15,6 @@ const SOON_MS = 1000;
 /** Every failure leaves as an RFC 9457 problem document. */
 @Catch()
 export class ProblemFilter implements ExceptionFilter {
-  private readonly logger = new Logger('Http');
-
   catch(error: unknown, host: ArgumentsHost): void {
     const reply = host.switchToHttp().getResponse<FastifyReply>();
     const { url } = host.switchToHttp().getRequest<FastifyRequest>();
@@ -28,7 +26,6 @@ export class ProblemFilter implements ExceptionFilter {
     }
     const problem = problemOf(error, url);
     const { code, status } = problem;
-    if (status === 500) this.logger.error(error instanceof Error ? error : new Error(String(error)));
     if (code === 'unauthorized') reply.header('www-authenticate', 'Bearer');
     if (SOON_OVER.has(code)) reply.header('retry-after', retryAfterSeconds(error));
     // Fastify would cut the connection while the client still writes, who then never reads this answer. Node discards

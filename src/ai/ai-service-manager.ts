@@ -99,7 +99,10 @@ export class AiServiceManager {
       (context) => this.compute(providers, request, key, begun, context),
       policy,
     );
-    if (outcome !== undefined && outcome.kind !== 'computed') this.noteSaved(outcome.entry.value);
+    if (outcome !== undefined && outcome.kind !== 'computed') {
+      const { value } = outcome.entry;
+      this.note('saved', value, value.usage);
+    }
     return outcome;
   }
 
@@ -207,10 +210,6 @@ export class AiServiceManager {
   /** Never longer than what it stands in for. */
   private standInTtlMs(type: AnalysisType): number {
     return Math.min(this.options.standInTtlMs ?? STAND_IN_TTL_MS, this.cache.ttlMsOf(type) ?? Infinity);
-  }
-
-  private noteSaved({ provider, model, type, usage }: Analysis): void {
-    this.note('saved', { provider, model, type }, usage);
   }
 
   private note(side: 'spent' | 'saved', account: CostAccount, usage: ProviderUsage): void {

@@ -87,8 +87,9 @@ async function tryInOrder<T extends AnalysisType>(
       errors.push(error);
       const { name, model } = provider;
       const durationMs = Math.round(performance.now() - tryBegun);
-      failed.push({ provider: name, model, code: error.code, reason: error.message, durationMs });
-      progress.onFailed(failed.at(-1) as FailedAttempt);
+      const attempt = { provider: name, model, code: error.code, reason: error.message, durationMs };
+      failed.push(attempt);
+      progress.onFailed(attempt);
     }
   }
   if (providers.length === 1) throw errors[0];

@@ -1,11 +1,12 @@
 import type { MultipartFile } from '@fastify/multipart';
 import type { FastifyRequest } from 'fastify';
 import { InvalidRequestError, validate } from '../request/validate.js';
-import { BodyTooLargeError, InvalidMultipartError } from './analysis.errors.js';
+import { BodyTooLargeError } from './analysis.errors.js';
 import { analysisFieldsSchema } from './analysis.schema.js';
 import type { BatchLimits } from './batch-limits.js';
 import type { ReadItem } from './batch.schema.js';
 import { MAX_ID_LENGTH } from './batch.schema.js';
+import { formError } from './upload.js';
 
 /** What a part may add to the bytes of a file: its head and its boundary. */
 const PART_HEAD_BYTES = 16 * 1024;
@@ -34,9 +35,7 @@ export async function* itemsOfUpload(
       else throw unknown(part.fieldname, 'is not a field of a batch; send `type` and `provider`');
     }
   } catch (error) {
-    // What is broken the parser tells without a code; what exceeds a limit has one.
-    if (!(error instanceof Error) || 'code' in error) throw error;
-    throw new InvalidMultipartError(`The form cannot be read: ${error.message}.`, { cause: error });
+    throw formError(error);
   }
 }
 

@@ -1,5 +1,5 @@
 import type { BeforeApplicationShutdown } from '@nestjs/common';
-import { Controller, Inject, Logger, Post, Req, Res, UseGuards } from '@nestjs/common';
+import { Controller, Inject, Post, Req, Res, UseGuards } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { AiServiceManager } from '../ai/ai-service-manager.js';
 import { TenantGuard, tenantOf } from '../auth/auth.guards.js';
@@ -20,7 +20,6 @@ import { discardBody } from './discard-body.js';
 @Controller(BATCH_PATH)
 @UseGuards(TenantGuard)
 export class BatchController implements BeforeApplicationShutdown {
-  private readonly logger = new Logger('Http');
   private readonly closing = new AbortController();
 
   constructor(
@@ -34,7 +33,7 @@ export class BatchController implements BeforeApplicationShutdown {
     const { concurrency, heartbeatMs } = this.options;
     const { items, total } = batchItemsOf(request, this.options);
     const output = openBatchOutput(request, reply, { total, heartbeatMs });
-    const problem = (error: unknown): ProblemDocument => this.problem(error, request.url);
+    const problem = (error: unknown): ProblemDocument => problemOf(error, request.url);
     const batch = new Batch(this.ai, output, {
       tenant: tenantOf(request),
       directives: parseCacheControl(request.headers['cache-control']),
@@ -55,11 +54,5 @@ export class BatchController implements BeforeApplicationShutdown {
   /** A batch may take longer than a shutdown waits: it says so where it ends. */
   beforeApplicationShutdown(): void {
     this.closing.abort(new ShuttingDownError());
-  }
-
-  private problem(error: unknown, url: string): ProblemDocument {
-    const problem = problemOf(error, url);
-    if (problem.status === 500) this.logger.error(error instanceof Error ? error : new Error(String(error)));
-    return problem;
   }
 }

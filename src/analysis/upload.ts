@@ -18,6 +18,12 @@ export async function inputFromUpload(request: FastifyRequest): Promise<Analysis
   return { ...rest, content: file.content, filename: filename.slice(-255) };
 }
 
+/** What is broken the parser tells without a code; what exceeds a limit has one. */
+export function formError(error: unknown): unknown {
+  if (!(error instanceof Error) || 'code' in error) return error;
+  return new InvalidMultipartError(`The form cannot be read: ${error.message}.`, { cause: error });
+}
+
 async function readForm(request: FastifyRequest): Promise<Form> {
   const fields = new Map<string, unknown>();
   let file: Form['file'];
@@ -27,9 +33,7 @@ async function readForm(request: FastifyRequest): Promise<Form> {
       else file = await readFile(part);
     }
   } catch (error) {
-    // What is broken the parser tells without a code; what exceeds a limit has one.
-    if (!(error instanceof Error) || 'code' in error) throw error;
-    throw new InvalidMultipartError(`The form cannot be read: ${error.message}.`, { cause: error });
+    throw formError(error);
   }
   return { fields, file };
 }

@@ -1,4 +1,6 @@
-import { HttpException } from '@nestjs/common';
+import { HttpException, Logger } from '@nestjs/common';
+
+const logger = new Logger('Http');
 
 interface Problem {
   readonly status: number;
@@ -95,13 +97,14 @@ export interface ProblemDocument {
 }
 
 /**
- * The problem document of an error. What has no code that is known is a fault of ours, of which a client learns no more
- * than that.
+ * The problem document of an error. What has no code that is known is a fault of ours: the log has it, and a client
+ * learns no more than that.
  * @param url of the request that failed
  */
 export function problemOf(error: unknown, url: string): ProblemDocument {
   const code = codeOf(error);
   const { status, title } = PROBLEMS[code] ?? { status: 500, title: 'Internal error' };
+  if (status === 500) logger.error(error instanceof Error ? error : new Error(String(error)));
   return {
     type: `urn:athena:problem:${code}`,
     title,

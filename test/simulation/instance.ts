@@ -1,6 +1,6 @@
 import { HybridLogicalClock } from '../../src/cache/replication/clock.js';
 import { placeOf } from '../../src/cache/redis/keyspace.js';
-import { RENEW_EVERY_MS } from '../../src/cache/replication/lease.js';
+import { LEASE_MS, RENEWAL } from '../../src/cache/replication/lease.js';
 import type { Busy, Held } from '../../src/cache/replication/lease.js';
 import type { MarksRecord } from '../../src/cache/replication/remote.js';
 import type { EntryDraft, Landing } from '../../src/cache/replication/replica.js';
@@ -256,9 +256,9 @@ export class Instance {
     const renew = (): void => {
       if (!this.alive || flight.endedMs !== undefined || token === undefined) return;
       void this.replica.renew(key, token);
-      this.world.scheduler.after(RENEW_EVERY_MS, renew);
+      this.world.scheduler.after(LEASE_MS * RENEWAL, renew);
     };
-    this.world.scheduler.after(RENEW_EVERY_MS, renew);
+    this.world.scheduler.after(LEASE_MS * RENEWAL, renew);
     await work();
     this.world.oracle.flights.end(flight);
     if (token !== undefined) void this.replica.release(key, token);

@@ -4,7 +4,6 @@ import type { Timers } from './timers.js';
 export const LEASE_MS = 5000;
 /** Of that time. Below a third: two renewals may fail. */
 export const RENEWAL = 0.3;
-export const RENEW_EVERY_MS = LEASE_MS * RENEWAL;
 
 /** The computation of a key is this instance's. */
 export interface Held {
