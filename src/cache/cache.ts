@@ -129,7 +129,7 @@ type Landing =
   | { readonly hit: StoredEntry }
   /** There is no room for a computation. */
   | { readonly stale: StoredEntry }
-  | { readonly computation: Flight<Computed<unknown>> };
+  | { readonly computation: Flight<Computed<unknown>>; readonly renewed: StoredEntry | undefined };
 
 export interface CacheStats {
   readonly hits: number;
@@ -301,7 +301,7 @@ export class Cache {
       if ('computation' in landing) {
         const computation = landing.computation as Flight<Computed<T>>;
         if (reading !== undefined) return this.share(key, computation, options, budget);
-        return this.settle(key, computation, options, 'computed', budget);
+        return this.settle(key, computation, options, 'computed', landing.renewed);
       }
       if ('stale' in landing) {
         // Another caller may take what this one would not.
@@ -345,7 +345,7 @@ export class Cache {
       if ('hit' in landing) return [key, this.hit<T>(landing.hit).entry.value];
       if ('stale' in landing) return [key, this.hitOf<T>(landing.stale, false, 'stale-if-error').entry.value];
       const computation = landing.computation as Flight<Computed<T>>;
-      return [key, (await this.settle(key, computation, options)).entry.value];
+      return [key, (await this.settle(key, computation, options, 'computed', landing.renewed)).entry.value];
     });
     try {
       const found = await this.storage.getMany(idle);
@@ -469,7 +469,7 @@ export class Cache {
       !this.isFresh(stored.entry) ||
       !this.isAccepted(stored.entry, 'fresh', options)
     ) {
-      if (!this.isFull) return { computation: start() };
+      if (!this.isFull) return { computation: start(), renewed: stored };
       if (stored !== undefined && this.isAccepted(stored.entry, 'stale-if-error', options))
         return { stale: stored };
       throw this.tooMany(key);
@@ -488,13 +488,11 @@ export class Cache {
     options: GetOrSetOptions<T>,
     budget: CallBudget,
   ): Promise<Resolution<T>> {
-    if (this.renewals.has(computation)) {
-      // It may have been begun early, or for a caller who asks for more than this one.
-      const stored = await this.storage.get(key, budget);
-      const isFresh = stored !== undefined && this.isFresh(stored.entry);
-      if (isFresh && this.isAccepted(stored.entry, 'fresh', options)) return this.hit<T>(stored);
-    }
-    const resolution = await this.settle(key, computation, options, 'collapsed', budget);
+    const renewed = this.renewals.has(computation) ? await this.storage.get(key, budget) : undefined;
+    // It may have been begun early, or for a caller who asks for more than this one.
+    const isFresh = renewed !== undefined && this.isFresh(renewed.entry);
+    if (isFresh && this.isAccepted(renewed.entry, 'fresh', options)) return this.hit<T>(renewed);
+    const resolution = await this.settle(key, computation, options, 'collapsed', renewed);
     if (resolution.kind !== 'collapsed') return resolution;
     return { ...resolution, entry: this.ownCopy(resolution.entry) };
   }
@@ -504,8 +502,8 @@ export class Cache {
     key: string,
     computation: Flight<Computed<T>>,
     options: GetOrSetOptions<T>,
-    kind: 'computed' | 'collapsed' = 'computed',
-    budget?: CallBudget,
+    kind: 'computed' | 'collapsed',
+    renewed: StoredEntry | undefined,
   ): Promise<Resolution<T>> {
     const { softTimeoutMs = 0, hardTimeoutMs, signal } = options;
     const waiting = computation.wait(signal);
@@ -513,16 +511,15 @@ export class Cache {
     waiting.catch(() => {});
     if (options.whenAbandoned === 'finish') computation.keep();
     try {
-      const stale = await this.staleOf<T>(key, computation, 'stale-while-revalidate', options, budget);
-      if (stale !== undefined) {
-        // Parts are of no use to who takes what is stale at once.
-        const inTime = await this.following(computation, softTimeoutMs > 0 ? options : {}, () =>
-          this.within(softTimeoutMs, waiting),
-        );
+      if (renewed !== undefined && this.isAccepted(renewed.entry, 'stale-while-revalidate', options)) {
+        const inTime =
+          softTimeoutMs > 0
+            ? await this.following(computation, options, () => this.within(softTimeoutMs, waiting))
+            : undefined;
         if (inTime !== undefined) return this.outcomeOf(inTime, kind);
         computation.keep();
         this.counters.staleWhileRevalidating += 1;
-        return this.hit<T>(stale, 'stale-while-revalidate');
+        return this.hit<T>(renewed, 'stale-while-revalidate');
       }
       if (kind === 'computed') this.counters.misses += 1;
       const inTime = await this.waiting(key, () =>
@@ -536,8 +533,8 @@ export class Cache {
     } catch (error) {
       signal?.throwIfAborted();
       // Read again, with time of its own: what was deleted meanwhile is no answer.
-      const stale = await this.staleOf<T>(key, computation, 'stale-if-error', options);
-      if (stale === undefined) throw error;
+      const stale = this.renewals.has(computation) ? await this.storage.get(key) : undefined;
+      if (stale === undefined || !this.isAccepted(stale.entry, 'stale-if-error', options)) throw error;
       return this.hitOf<T>(stale, false, 'stale-if-error');
     }
   }
@@ -583,19 +580,6 @@ export class Cache {
     if (kind === 'computed' && !isOfAnother) return computed;
     this.counters.collapsed += 1;
     return { ...computed, kind: 'collapsed' };
-  }
-
-  /** What is stored and not fresh any more, if the caller would have it. */
-  private async staleOf<T>(
-    key: string,
-    computation: Flight<Computed<T>>,
-    use: EntryUse,
-    options: GetOrSetOptions<T>,
-    budget?: CallBudget,
-  ): Promise<StoredEntry | undefined> {
-    if (!this.renewals.has(computation)) return undefined;
-    const stored = await this.storage.get(key, budget);
-    return stored !== undefined && this.isAccepted(stored.entry, use, options) ? stored : undefined;
   }
 
   /** Undefined if it takes longer. */
@@ -674,7 +658,9 @@ export class Cache {
     let value: T;
     try {
       const decide = (policy: ResultPolicy) => (decided = { ...decided, ...policy });
-      value = await factory({ signal, stale, decide, emit });
+      // Whoever asked may be served it, too.
+      const ownStale = stale && this.ownCopy(stale);
+      value = await factory({ signal, stale: ownStale, decide, emit });
     } catch (error) {
       this.counters.factoryErrors += 1;
       throw error;

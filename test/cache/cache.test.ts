@@ -5,7 +5,7 @@ import {
   InvalidCacheOptionError,
   TooManyWaitersError,
 } from '../../src/cache/cache.errors.js';
-import type { EntryUse } from '../../src/cache/cache.js';
+import type { EntryUse, FactoryContext } from '../../src/cache/cache.js';
 import { Cache } from '../../src/cache/cache.js';
 import { MemoryCacheStorage } from '../../src/cache/storage/memory.storage.js';
 
@@ -217,6 +217,22 @@ describe('Cache', () => {
       while (cache.stats().computing > 0) await turn();
       expect(await cache.get('key')).toBe('new');
       expect(cache.stats()).toMatchObject({ computed: 1 });
+    });
+
+    it('is served to who would not wait, however fast the computation is', async () => {
+      expect(await cache.getOrSet('key', () => 'new', options)).toBe('old');
+      while (cache.stats().computing > 0) await turn();
+      expect(await cache.get('key')).toBe('new');
+    });
+
+    it("is the caller's own, whatever the factory does with what it was given", async () => {
+      await cache.set('key', { bytes: Buffer.from('old') }, options);
+      nowMs += 1500;
+      const spoil = ({ stale }: FactoryContext) =>
+        (stale as { value: { bytes: Buffer } }).value.bytes.fill(0);
+      const answer = await cache.getOrSet<unknown>('key', spoil, options);
+      while (cache.stats().computing > 0) await turn();
+      expect(answer).toEqual({ bytes: Buffer.from('old') });
     });
 
     it('gives way to a computation that is soon done', async () => {
