@@ -110,6 +110,17 @@ export class RedisSentinelServers {
     return performance.now() - begun;
   }
 
+  /** Until so many clients of each sentinel wait for its news. */
+  async listening(count: number): Promise<void> {
+    await this.until(async () => {
+      const lists = this.admins
+        .slice(0, this.sentinels.length)
+        .map((admin) => admin.client('LIST') as Promise<string>);
+      // A sentinel listens to the servers, not to other sentinels.
+      return (await Promise.all(lists)).every((list) => list.split(' sub=1 ').length > count);
+    });
+  }
+
   /** Until a server that was the master follows the new one. */
   async follows(server: RedisServer): Promise<void> {
     await this.until(async () => {

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
-import type { AddressInfo, Server, Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { createConnection, createServer } from 'node:net';
+import { freePort } from './free-port.js';
 
 /** What happens to the bytes of one direction. */
 interface Flow {
@@ -35,12 +36,7 @@ export class TcpProxy {
 
   /** Listens on a free port of the loopback interface. */
   static async start(targetPort: number): Promise<TcpProxy> {
-    const server = createServer().listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const { port } = server.address() as AddressInfo;
-    server.close();
-    await once(server, 'close');
-    const proxy = new TcpProxy(port, targetPort);
+    const proxy = new TcpProxy(await freePort(), targetPort);
     await proxy.listen();
     return proxy;
   }

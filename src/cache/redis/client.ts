@@ -67,7 +67,7 @@ export function createRedisClient(
 ): Redis {
   const { connectTimeoutMs } = settings;
   const retryStrategy = (attempt: number): number => retryDelayMs(attempt, random);
-  return new Redis({
+  const options: ClientOptions = {
     ...whereabouts(settings, retryStrategy),
     ...(protocol === undefined ? {} : { protocol }),
     connectionName: 'athena',
@@ -82,7 +82,32 @@ export function createRedisClient(
     // Bounds the handshake, which has no caller; calls have the tighter budget of `RedisConnection.run`.
     commandTimeout: Math.max(connectTimeoutMs, settings.commandTimeoutMs * 2),
     retryStrategy,
-  });
+  };
+  return new LastingClient(options, () => retryStrategy(1));
+}
+
+/**
+ * Only `disconnect` ends it. Of itself a client of ioredis 6.0 ends for good when the sentinels tell of a failover while
+ * it asks them for the master: its `FailoverDetector` breaks the attempt off, and nobody begins another.
+ */
+class LastingClient extends Redis {
+  private isGivenUp = false;
+
+  constructor(options: ClientOptions, revivalDelayMs: () => number) {
+    super(options);
+    this.on('end', () => {
+      if (!this.isGivenUp) setTimeout(() => this.revive(), revivalDelayMs());
+    });
+  }
+
+  override disconnect(reconnect = false): void {
+    if (!reconnect) this.isGivenUp = true;
+    super.disconnect(reconnect);
+  }
+
+  private revive(): void {
+    if (!this.isGivenUp && this.status === 'end') this.connect().catch(() => {});
+  }
 }
 
 /** Its number: that of the URL, where the URL counts. */
