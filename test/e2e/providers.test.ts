@@ -6,7 +6,8 @@ import { Athena } from '../support/athena.js';
 import { startWith } from '../support/all-vendors.js';
 import { ownVendors } from '../support/own-vendors.js';
 
-const RESET_MS = 300;
+/** Longer than a busy machine needs for the steps that want an open circuit. */
+const RESET_MS = 3000;
 const fresh = () => ({ type: 'deobfuscate', content: `run(${JSON.stringify(randomUUID())})` });
 const json = async (response: Promise<Response>): Promise<Analysis> => (await response).json() as never;
 
@@ -92,7 +93,12 @@ describe('providers of a running Athena', () => {
     const events = athena.logs.flatMap(({ event, provider }) =>
       event?.startsWith('ai.') && provider === 'openai' ? [event] : [],
     );
-    expect(events).toEqual(['ai.circuit_opened', 'ai.circuit_half_opened', 'ai.circuit_closed']);
+    expect([events[0], ...events.slice(-2)]).toEqual([
+      'ai.circuit_opened',
+      'ai.circuit_half_opened',
+      'ai.circuit_closed',
+    ]);
+    for (const [nth, event] of events.entries()) expect(event).not.toBe(events[nth + 1]);
   });
 
   it('says when to come back, where nobody can answer', async () => {
