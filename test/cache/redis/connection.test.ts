@@ -81,16 +81,20 @@ afterEach(async () => {
 
 interface Outcome {
   readonly ms: number;
+  /** Before the event loop came round again, however long that takes on a busy machine. */
+  readonly atOnce: boolean;
   readonly error: unknown;
 }
 
 async function timed(call: () => Promise<unknown>): Promise<Outcome> {
   const begun = performance.now();
+  let atOnce = true;
+  setImmediate(() => (atOnce = false));
   const error = await call().then(
     () => undefined,
     (reason: unknown) => reason,
   );
-  return { ms: performance.now() - begun, error };
+  return { ms: performance.now() - begun, atOnce, error };
 }
 
 /** One call after the other, for so long. */
@@ -121,9 +125,9 @@ describe('RedisConnection', () => {
     servers.push(server);
     const watched = new Watched(settingsFor(server.port));
     await watched.connection.settled(1000);
-    const { ms, error } = await timed(() => watched.connection.run((client) => client.ping()));
+    const { atOnce, error } = await timed(() => watched.connection.run((client) => client.ping()));
     expect(error).toBeInstanceOf(StorageUnavailableError);
-    expect(ms).toBeLessThan(COMMAND_TIMEOUT_MS);
+    expect(atOnce).toBe(true);
     await server.up();
     const ready = await watched.event('ready');
     expect(ready).toMatchObject({ type: 'ready', attempts: expect.any(Number) });
@@ -159,7 +163,7 @@ describe('RedisConnection', () => {
     }
     const second = await timed(() => watched.connection.run((client) => client.get('key')));
     expect(second.error).toBeInstanceOf(StorageUnavailableError);
-    expect(second.ms).toBeLessThan(20);
+    expect(second.atOnce).toBe(true);
     expect(watched.connection.state).toBe('unresponsive');
     server.thaw();
     await Promise.race([watched.event('responsive'), watched.event('close')]);
@@ -188,7 +192,7 @@ describe('RedisConnection', () => {
     proxy.delay(90);
     await timed(() => watched.connection.run((client) => client.ping()));
     const calls = await outcomesFor(3000, () => watched.connection.run((client) => client.ping()));
-    expect(calls.filter(({ ms }) => ms > COMMAND_TIMEOUT_MS / 2)).toEqual([]);
+    expect(calls.filter(({ atOnce }) => !atOnce)).toEqual([]);
     expect(watched.types).toEqual(['connect', 'ready', 'unresponsive']);
     await proxy.pass();
     await watched.event('responsive');
@@ -202,7 +206,8 @@ describe('RedisConnection', () => {
     // Without replicas WAIT takes all of its time, and the PING behind it half of what it may.
     const slow = () => watched.connection.run((client) => client.wait(1, COMMAND_TIMEOUT_MS * 1.5));
     const calls = await outcomesFor(4000, slow);
-    const waited = calls.filter(({ ms }) => ms > COMMAND_TIMEOUT_MS / 2);
+    // A reply that comes late is in time where the event loop was later still.
+    const waited = calls.filter(({ atOnce, error }) => !atOnce && error !== undefined);
     expect(waited.length).toBeGreaterThan(1);
     // Of pauses from 50 ms to 1 s, each twice the last, more do not fit.
     expect(waited.length).toBeLessThanOrEqual(8);

@@ -76,7 +76,8 @@ describe('one computation over all instances', () => {
     await holder;
     const endedMs = performance.now();
     expect(await waiter).toMatchObject({ kind: 'collapsed', entry: { value: 'value' } });
-    expect(performance.now() - endedMs).toBeLessThan(200);
+    // A look without being told would come after a second.
+    expect(performance.now() - endedMs).toBeLessThan(500);
   });
 
   it('lets the next one compute when the factory fails, one after the other', async () => {
