@@ -284,9 +284,7 @@ export class Cache {
     if (mode !== 'default') {
       const alone = new SingleFlight<Computed<T>>();
       return this.waiting(key, () => {
-        const computation = alone.start(key, (inner, flight) =>
-          this.compute(key, factory, options, inner, flight),
-        );
+        const computation = alone.start(key, (flight) => this.compute(key, factory, options, flight));
         if (options.whenAbandoned === 'finish') computation.keep();
         return this.following(computation, options, () => computation.wait(signal));
       });
@@ -296,7 +294,7 @@ export class Cache {
       if (running !== undefined) return this.share(key, running, options, budget);
       const reading = this.reads.find(key);
       const landing = await (
-        reading ?? this.reads.start(key, (inner) => this.look(key, factory, options, inner, budget))
+        reading ?? this.reads.start(key, (flight) => this.look(key, factory, options, flight, budget))
       ).wait(signal);
       if ('computation' in landing) {
         const computation = landing.computation as Flight<Computed<T>>;
@@ -441,7 +439,7 @@ export class Cache {
     key: string,
     factory: Factory<T>,
     options: GetOrSetOptions<T>,
-    signal: AbortSignal,
+    { signal }: Flight<Landing>,
     budget: CallBudget,
   ): Promise<Landing> {
     const stored = await this.storage.get(key, budget);
@@ -458,8 +456,8 @@ export class Cache {
     budget?: CallBudget,
   ): Landing {
     const start = (): Flight<Computed<unknown>> => {
-      const computation = this.computations.start(key, (signal, flight) =>
-        this.compute(key, factory, options, signal, flight, budget, stored?.entry),
+      const computation = this.computations.start(key, (flight) =>
+        this.compute(key, factory, options, flight, budget, stored?.entry),
       );
       if (stored !== undefined) this.renewals.add(computation);
       return computation;
@@ -595,14 +593,12 @@ export class Cache {
     key: string,
     factory: Factory<T>,
     options: GetOrSetOptions<T>,
-    signal: AbortSignal,
     flight: Flight<unknown>,
     budget = this.storage.budget(),
     stale?: CacheEntry,
   ): Promise<Computed<T>> {
-    const emit = (part: string): void => flight.emit(part);
     const run = (version: string | undefined): Promise<Computed<T>> =>
-      this.run(key, factory, options, signal, emit, budget, version, stale);
+      this.run(key, factory, options, flight, budget, version, stale);
     if (options.mode === 'bypass') return run(undefined);
     // Who asks for a computation gets one: it joins nobody's.
     if (options.mode === 'refresh') return run(await this.storage.begin(key, budget));
@@ -619,11 +615,11 @@ export class Cache {
         const lease = await this.storage.lease(key, token, leaseBudget);
         if (lease.kind === 'theirs') {
           followed ??= this.storage.follow(key, flight.parts);
-          await this.storage.released(lease, signal);
+          await this.storage.released(lease, flight.signal);
         }
         // Its last holder may have ended since this look at the storage.
         else if (lease.known <= seen) return await lead(lease);
-        signal.throwIfAborted();
+        flight.signal.throwIfAborted();
         const stored = (await this.storage.get(key)) as StoredEntry<T> | undefined;
         const isFresh = stored !== undefined && this.isFresh(stored.entry);
         const isOfAnother = isFresh && this.isAccepted(stored.entry, 'fresh', options);
@@ -647,8 +643,7 @@ export class Cache {
     key: string,
     factory: Factory<T>,
     options: GetOrSetOptions<T>,
-    signal: AbortSignal,
-    emit: FactoryContext['emit'],
+    flight: Flight<unknown>,
     budget: CallBudget,
     version: string | undefined,
     stale: CacheEntry | undefined,
@@ -660,7 +655,8 @@ export class Cache {
       const decide = (policy: ResultPolicy) => (decided = { ...decided, ...policy });
       // Whoever asked may be served it, too.
       const ownStale = stale && this.ownCopy(stale);
-      value = await factory({ signal, stale: ownStale, decide, emit });
+      const emit = (part: string): void => flight.emit(part);
+      value = await factory({ signal: flight.signal, stale: ownStale, decide, emit });
     } catch (error) {
       this.counters.factoryErrors += 1;
       throw error;

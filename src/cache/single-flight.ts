@@ -35,7 +35,7 @@ export class SingleFlight<T> {
   }
 }
 
-type Compute<T> = (signal: AbortSignal, flight: Flight<T>) => Promise<T>;
+type Compute<T> = (flight: Flight<T>) => Promise<T>;
 
 export class Flight<T> {
   private readonly controller = new AbortController();
@@ -50,7 +50,7 @@ export class Flight<T> {
   ) {
     // Deferred by one turn, so that the flight is registered before the computation can look for it.
     this.result = Promise.resolve()
-      .then(() => compute(this.controller.signal, this))
+      .then(() => compute(this))
       .finally(() => {
         this.hasLanded = true;
         this.log?.end();
@@ -69,6 +69,11 @@ export class Flight<T> {
       this.waiting -= 1;
       if (this.waiting === 0) this.abandon();
     }
+  }
+
+  /** Aborted when the last caller has left. */
+  get signal(): AbortSignal {
+    return this.controller.signal;
   }
 
   /** Lets it go on to its end, whoever leaves. */

@@ -7,7 +7,7 @@ const begin = <T>(
   key: string,
   compute: (signal: AbortSignal) => Promise<T>,
   signal?: AbortSignal,
-): Promise<T> => flights.start(key, compute).wait(signal);
+): Promise<T> => flights.start(key, (flight) => compute(flight.signal)).wait(signal);
 
 describe('SingleFlight', () => {
   it('gives one result to all who join', async () => {
@@ -100,7 +100,7 @@ describe('SingleFlight', () => {
     const gate = Promise.withResolvers<string>();
     let seen: AbortSignal | undefined;
     const leaver = new AbortController();
-    const flight = flights.start('key', (signal) => {
+    const flight = flights.start('key', ({ signal }) => {
       seen = signal;
       return gate.promise;
     });

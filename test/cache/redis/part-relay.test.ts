@@ -55,6 +55,23 @@ async function followed(a: Instance, b: Instance, ofA: AbortSignal | undefined, 
   return { story, heard, mine, theirs };
 }
 
+/** A computation that one instance runs, which knows that another waits for its value only. */
+async function awaited(a: Instance, b: Instance, ofA: AbortSignal) {
+  const story = new Narrated();
+  const mine = a.cache.getOrSet('key', story.factory, { signal: ofA });
+  await story.begun;
+  const theirs = b.cache.getOrSet('key', never);
+  await until(async () => (await redis.raw.get(INTEREST)) === 'value');
+  await called('lindex');
+  await redis.raw.ping();
+  return { story, mine, theirs };
+}
+
+async function leave(caller: AbortController, call: Promise<unknown>): Promise<void> {
+  caller.abort(new Error('gone'));
+  await expect(call).rejects.toThrow('gone');
+}
+
 describe('parts of a computation of another instance', () => {
   it('reach who comes late, all of them and in order', async () => {
     const [a, b] = [await start(), await start()];
@@ -202,15 +219,13 @@ describe('a computation that others follow', () => {
     const [a, b] = [await start(), await start()];
     const [ofA, ofB] = [new AbortController(), new AbortController()];
     const { story, heard, mine, theirs } = await followed(a, b, ofA.signal, ofB.signal);
-    ofA.abort(new Error('gone'));
-    await expect(mine).rejects.toThrow('gone');
+    await leave(ofA, mine);
     story.tell('a time');
     await until(() => heard.text === 'once upon a time');
     // Longer than one who says nothing is believed.
     for (let renewal = 0; renewal < 3; renewal += 1) await called('pexpire');
     expect(story.isAborted).toBe(false);
-    ofB.abort(new Error('gone'));
-    await expect(theirs).rejects.toThrow('gone');
+    await leave(ofB, theirs);
     const leftMs = performance.now();
     await until(() => story.isAborted);
     expect(performance.now() - leftMs).toBeLessThan(1.5 * LEASE_MS);
@@ -241,8 +256,7 @@ describe('a computation that others follow', () => {
     story.tell('small');
     const theirs = b.cache.getOrSet('key', second.factory, { onPart: heard.onPart });
     await until(() => heard.text === 'small');
-    ofA.abort(new Error('gone'));
-    await expect(mine).rejects.toThrow('gone');
+    await leave(ofA, mine);
     story.tell('x'.repeat(2000), 'small');
     for (let renewal = 0; renewal < 4; renewal += 1) await called('pexpire');
     expect(story.isAborted).toBe(false);
@@ -259,18 +273,12 @@ describe('a computation that others follow', () => {
 
   it('goes on in a full Redis, where one who waits begins to listen', async () => {
     const [a, b] = [await start(), await start()];
-    const [story, heard, ofA] = [new Narrated(), new Heard(), new AbortController()];
-    const mine = a.cache.getOrSet('key', story.factory, { signal: ofA.signal });
-    await story.begun;
-    const theirs = b.cache.getOrSet('key', never);
-    await until(async () => (await redis.raw.get(INTEREST)) === 'value');
-    await called('lindex');
-    await redis.raw.ping();
+    const [heard, ofA] = [new Heard(), new AbortController()];
+    const { story, mine, theirs } = await awaited(a, b, ofA.signal);
     await redis.raw.config('SET', 'maxmemory', '1');
     try {
       const listens = b.cache.getOrSet('key', never, { onPart: heard.onPart });
-      ofA.abort(new Error('gone'));
-      await expect(mine).rejects.toThrow('gone');
+      await leave(ofA, mine);
       // Longer than one who says nothing is believed.
       for (let renewal = 0; renewal < 4; renewal += 1) await called('lindex', 2);
       expect(story.isAborted).toBe(false);
@@ -293,8 +301,7 @@ describe('a computation that others follow', () => {
     first.tell('former');
     const theirs = b.cache.getOrSet('key', second.factory, { onPart: heard.onPart });
     await until(() => heard.text === 'former');
-    ofA.abort(new Error('gone'));
-    await expect(mine).rejects.toThrow('gone');
+    await leave(ofA, mine);
     await a.storage.close();
     expect(first.isAborted).toBe(true);
     await second.begun;
@@ -308,8 +315,7 @@ describe('a computation that others follow', () => {
     const [a, b] = [await start(), await start()];
     const ofA = new AbortController();
     const { story, mine, theirs } = await followed(a, b, ofA.signal);
-    ofA.abort(new Error('gone'));
-    await expect(mine).rejects.toThrow('gone');
+    await leave(ofA, mine);
     story.tell('a time');
     story.end();
     expect(await theirs).toMatchObject({ kind: 'collapsed', entry: { value: 'once upon a time' } });
@@ -318,15 +324,8 @@ describe('a computation that others follow', () => {
   it('goes on for those who wait without listening', async () => {
     const [a, b] = [await start(), await start()];
     const ofA = new AbortController();
-    const story = new Narrated();
-    const mine = a.cache.getOrSet('key', story.factory, { signal: ofA.signal });
-    await story.begun;
-    const theirs = b.cache.getOrSet('key', never);
-    await until(async () => (await redis.raw.get(INTEREST)) === 'value');
-    await called('lindex');
-    await redis.raw.ping();
-    ofA.abort(new Error('gone'));
-    await expect(mine).rejects.toThrow('gone');
+    const { story, mine, theirs } = await awaited(a, b, ofA.signal);
+    await leave(ofA, mine);
     expect(story.isAborted).toBe(false);
     story.tell('text');
     story.end();
